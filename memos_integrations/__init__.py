@@ -1,0 +1,1 @@
+"""A memory operating system for agent frameworks."""
