@@ -136,12 +136,15 @@ def permissions(
     item: str | None = None,
     item_owner: str | None = None,
     item_visibility: Visibility = Visibility.INHERIT,
+    item_labels: Iterable[str] = (),
 ) -> Permission:
     """The rights of ``principal`` on a cube, or on one of its items. Deny wins over everything.
 
     Rights come from: owning the cube, the admin role of the tenant, allow grants on the cube or
     the item, and visibility. A private item in a shared cube is hidden from those who only hold
-    a grant on the cube, except its own owner. Other tenants never get past ``public`` reads.
+    a grant on the cube, except its own owner. An item with sensitivity labels is nothing to
+    whoever lacks a clearance for one of them and owns neither it nor its cube. Other tenants
+    never get past ``public`` reads.
     """
     reaching = [g for g in grants if g.reaches(principal, path=path, item=item, now=now)]
     denied = _union(g for g in reaching if g.effect is Effect.DENY)
@@ -154,6 +157,8 @@ def permissions(
     if item is None:
         return on_cube & ~denied
     own = home and principal.name == item_owner
+    if not (master or own or principal.clearances.issuperset(item_labels)):
+        return Permission.NONE
     inherited = on_cube if item_visibility is not Visibility.PRIVATE or master or own else 0
     on_item = _union(g for g in reaching if g.effect is Effect.ALLOW and g.item is not None)
     return (Permission(inherited) | on_item | _seen(item_visibility, home=home)) & ~denied

@@ -51,12 +51,20 @@ class ItemFrozen(IllegalTransition, PermissionError):
 class NotFound(MemosError, KeyError):
     """No such item, cube, task or version is visible to this principal."""
 
+    hidden = False
+    """It exists, so this is a denial and goes to the audit log as one."""
+    cube: str | None = None
+    items: tuple[str, ...] = ()
+
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else "not found"
 
 
 class AccessDenied(MemosError, PermissionError):
     """The principal lacks the right; the refusal is in the audit log."""
+
+    cube: str | None = None
+    items: tuple[str, ...] = ()
 
 
 class Conflict(MemosError):

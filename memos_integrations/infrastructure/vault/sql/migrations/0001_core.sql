@@ -31,6 +31,7 @@ CREATE TABLE item (
     fork_origin INTEGER                        -- iid it was copied from
 );
 CREATE INDEX item_fork ON item (fork_origin) WHERE fork_origin IS NOT NULL;
+CREATE INDEX item_visibility ON item (cid) WHERE visibility <> 'inherit' OR labels IS NOT NULL;
 CREATE INDEX item_expires ON item (expires) WHERE expires IS NOT NULL;
 
 -- Words and payload, shared by the versions that did not change them.
@@ -41,7 +42,7 @@ CREATE TABLE content (
     fold   BLOB NOT NULL,                      -- hash of speaker and normalised words
     text   TEXT NOT NULL,
     data   TEXT,                               -- JSON object
-    spans  TEXT                                -- JSON [[start, end, label], ...] to mask
+    spans  TEXT                                -- JSON [[start, end, label, what], ...]
 );
 CREATE INDEX content_fold ON content (cid, fold);
 CREATE INDEX content_item ON content (iid);

@@ -1,0 +1,200 @@
+"""SQLite connections as the vault needs them: WAL, one writer, pooled readers, typed errors.
+
+Called by the vault only. Everything that touches ``sqlite3`` errors goes through ``map_errors``.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from memos_integrations.cube.errors import (
+    BackendUnavailable,
+    InvalidInput,
+    MemosError,
+    StorageFull,
+    UsageError,
+    VaultDamaged,
+)
+from memos_integrations.infrastructure.vault.sql import migrations
+
+_APPLICATION_ID = 0x4D454D4F  # "MEMO"
+_TRANSLATIONS: tuple[tuple[set[int], type[MemosError], str], ...] = (
+    (
+        {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED},
+        BackendUnavailable,
+        "{path} is locked by another process; retry",
+    ),
+    (
+        {sqlite3.SQLITE_FULL},
+        StorageFull,
+        "no space left for {path}; nothing of this write was kept",
+    ),
+    (
+        {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB},
+        VaultDamaged,
+        "{path} is not a readable vault; restore a copy or load a dump",
+    ),
+    (
+        {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM},
+        UsageError,
+        "{path} cannot be opened for writing: check the folder and its rights",
+    ),
+    (
+        {sqlite3.SQLITE_IOERR},
+        BackendUnavailable,
+        "the disk failed while using {path}; nothing was half-written",
+    ),
+    ({sqlite3.SQLITE_TOOBIG}, InvalidInput, "a value is larger than the vault stores"),
+)
+
+
+@contextmanager
+def map_errors(path: str) -> Iterator[None]:
+    """Turn the driver's errors into ours, keeping the original as ``__cause__``."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def translate(error: sqlite3.Error, path: str) -> MemosError:
+    """The typed error for a driver error on the file ``path``."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    for codes, kind, words in _TRANSLATIONS:
+        if code in codes:
+            return kind(words.format(path=path))
+    if isinstance(error, sqlite3.DataError):
+        return InvalidInput("a value is larger than the vault stores")
+    return BackendUnavailable(f"{path}: {error}")
+
+
+def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
+    """An autocommit connection with the vault's settings; migrations are the caller's."""
+    connection = sqlite3.connect(
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if synchronous == 'full' else 'NORMAL'}")
+        for pragma in (
+            "secure_delete = ON",  # freed cells are zeroed: an erase leaves nothing in the file
+            "temp_store = MEMORY",
+            "trusted_schema = OFF",
+            "cell_size_check = ON",
+            "cache_size = -32000",
+            "journal_size_limit = 67108864",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file to this release's schema; each step commits with its number.
+
+    Raises ``UsageError`` for a file of a newer release and ``VaultDamaged`` for one that is
+    somebody else's database.
+    """
+    newest = migrations()[-1][0]
+    if _stamp(connection, path) == newest:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        have = _stamp(connection, path)
+        for number, script in migrations():
+            if number > have:
+                _run_script(connection, script)
+                connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _stamp(connection: sqlite3.Connection, path: str) -> int:
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and owner != _APPLICATION_ID:
+        raise VaultDamaged(f"{path} is a database of another program; choose another file")
+    if version > migrations()[-1][0]:
+        raise UsageError(f"{path} was written by a newer release; upgrade memos-integrations")
+    return int(version)
+
+
+def _run_script(connection: sqlite3.Connection, script: str) -> None:
+    # executescript would commit the open transaction, so statements run one by one.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            connection.execute(statement)
+            statement = ""
+
+
+class Readers:
+    """One read connection per thread, opened on demand, closed together."""
+
+    def __init__(self, path: str, *, busy_seconds: float) -> None:
+        self._path = path
+        self._busy_seconds = busy_seconds
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[sqlite3.Connection] = []
+        self._pid = os.getpid()
+        self._closed = False
+
+    def get(self) -> sqlite3.Connection:
+        """This thread's connection."""
+        if self._closed:
+            raise UsageError("this MOS is closed; open the file again")
+        if self._pid != os.getpid():
+            raise UsageError("a vault cannot be used across fork(); open MOS in the child process")
+        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
+            self._local.connection = found
+            with self._lock:
+                self._open.append(found)
+        return found
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A read transaction: everything inside sees one state of the vault."""
+        connection = self.get()
+        with map_errors(self._path):
+            if connection.in_transaction:  # nested: the outer snapshot holds
+                yield connection
+                return
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("COMMIT")
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+
+
+def private_file(path: str) -> None:
+    """Create the file readable by its owner only, where it is not there yet."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise UsageError(f"the folder {target.parent} does not exist; create it first")
+    if target.is_dir():
+        raise UsageError(f"{path} is a folder; name a file such as agent.db")
+    if not target.exists():
+        target.touch(mode=0o600)

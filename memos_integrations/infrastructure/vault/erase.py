@@ -1,0 +1,190 @@
+"""Erasure: an item, a source or a subject goes from every table, index, file and log.
+
+Called inside a transaction by the facade (``plan`` and ``carry_out``); the file is scrubbed and
+scanned afterwards by ``scrub``. What a legal hold keeps and what lies out of reach is said in
+the receipt, never passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from memos_integrations.cube.events import EventKind
+from memos_integrations.cube.header import State
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.sql import queries
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import Transaction
+
+_PRESENT = 2**63 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class ErasePlan:
+    """What an erase will take: the rows, what is kept back, and what comes back instead."""
+
+    take: tuple[Stored, ...]
+    held: tuple[Stored, ...]
+    """Under legal hold: left untouched, named in the receipt."""
+    revived: tuple[Stored, ...]
+    """Sources of an erased merge that were not asked to go: they stand on their own again."""
+
+
+def plan(tx: Transaction, asked: Sequence[int]) -> ErasePlan:
+    """Everything that must go with these item rows so that the words are gone.
+
+    Taken along: what was merged or folded into them, everything derived from them, and copies
+    in forks; each of those with what hangs on it in turn.
+    """
+    taken = _closure(tx, _with_parts(tx, asked))
+    rows = current(tx, sorted(taken))
+    held = [row for row in rows if row.legal_hold or row.state == State.FROZEN]
+    kept = {row.iid for row in held}
+    take = [row for row in rows if row.iid not in kept]
+    return ErasePlan(
+        take=tuple(take),
+        held=tuple(held),
+        revived=tuple(r for r in _merged_into(tx, [t.iid for t in take]) if r.iid not in taken),
+    )
+
+
+def _with_parts(tx: Transaction, items: Sequence[int]) -> set[int]:
+    """The items and, step by step, everything that was merged into them."""
+    found: set[int] = set(items)
+    new = list(items)
+    while new:
+        new = [row.iid for row in _merged_into(tx, new) if row.iid not in found]
+        found.update(new)
+    return found
+
+
+def _closure(tx: Transaction, items: set[int]) -> set[int]:
+    found = set(items)
+    new = set(items)
+    while new:
+        ids = json.dumps(sorted(new))
+        derived = tx.execute(
+            "SELECT source FROM edge WHERE relation = 'derived_from' "
+            "AND target IN (SELECT value FROM json_each(?))",
+            (ids,),
+        ).fetchall()
+        copies = tx.execute(
+            "SELECT iid FROM item WHERE fork_origin IN (SELECT value FROM json_each(?))", (ids,)
+        ).fetchall()
+        new = {int(n) for (n,) in derived + copies} - found
+        found |= new
+    return found
+
+
+def _merged_into(tx: Transaction, items: Sequence[int]) -> list[Stored]:
+    rows = tx.execute(
+        "SELECT DISTINCT iid FROM version WHERE seq_to > ? "
+        "AND merged_into IN (SELECT value FROM json_each(?))",
+        (_PRESENT, json.dumps(list(items))),
+    ).fetchall()
+    return current(tx, [int(n) for (n,) in rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What was removed from the file, in rows, and what the scan must not find again."""
+
+    counts: dict[str, int]
+    words: tuple[str, ...]
+    blobs: tuple[str, ...]
+    cubes: frozenset[int]
+
+
+def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
+    """Remove these items in every version, with all that hangs on them."""
+    iids = json.dumps([row.iid for row in rows])
+    words = _words(tx, iids)
+    blobs = _orphaned_blobs(tx, iids)
+    counts = {
+        name: tx.execute(sql, {"items": iids}).rowcount for name, sql in queries("erase").items()
+    }
+    counts["idempotency"] = _forget_results(tx, [row.id for row in rows])
+    for sha256 in blobs:
+        tx.execute("DELETE FROM blob WHERE sha256 = ?", (sha256,))
+    for row in rows:
+        tx.emit(EventKind.ERASED, row.cid, row.iid)
+    return Taken(counts, words, blobs, frozenset(row.cid for row in rows))
+
+
+def _words(tx: Transaction, iids: str) -> tuple[str, ...]:
+    rows = tx.execute(
+        "SELECT text, data FROM content WHERE iid IN (SELECT value FROM json_each(?))", (iids,)
+    ).fetchall()
+    return tuple({word for row in rows for word in row if word})
+
+
+def _orphaned_blobs(tx: Transaction, iids: str) -> tuple[str, ...]:
+    rows = tx.execute(
+        "SELECT DISTINCT sha256 FROM blob_use WHERE iid IN (SELECT value FROM json_each(?1)) "
+        "AND sha256 NOT IN (SELECT sha256 FROM blob_use "
+        "WHERE iid NOT IN (SELECT value FROM json_each(?1)))",
+        (iids,),
+    ).fetchall()
+    return tuple(str(sha256) for (sha256,) in rows)
+
+
+def _forget_results(tx: Transaction, ids: Iterable[str]) -> int:
+    # A kept result names ids, and its request hash could be guessed at: both go.
+    found = tx.execute(
+        "DELETE FROM idempotency WHERE EXISTS "
+        "(SELECT 1 FROM json_each(?) w WHERE instr(idempotency.result, w.value))",
+        (json.dumps(list(ids)),),
+    )
+    return found.rowcount
+
+
+def of_source(tx: Transaction, source: str, cids: Sequence[int]) -> list[int]:
+    """Item rows that ever came from this source: by name, or as a message of that session."""
+    rows = tx.execute(
+        "SELECT DISTINCT iid FROM version WHERE source = ? "
+        "AND cid IN (SELECT value FROM json_each(?)) ORDER BY iid",
+        (source, json.dumps(list(cids))),
+    ).fetchall()
+    return [int(n) for (n,) in rows]
+
+
+def of_subject(tx: Transaction, name: str, *, tenant: str, home: str) -> list[int]:
+    """Item rows of a person: their home cube, what they own and what they said elsewhere."""
+    rows = tx.execute(
+        "SELECT i.iid FROM item i JOIN cube c ON c.cid = i.cid WHERE c.tenant = ?1 "
+        "AND (c.path = ?2 OR i.owner = ?3 OR EXISTS "
+        "(SELECT 1 FROM version v WHERE v.iid = i.iid AND v.speaker = ?4)) ORDER BY i.iid",
+        (tenant, home, f"user:{name}", name),
+    ).fetchall()
+    return [int(n) for (n,) in rows]
+
+
+def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[str, int]:
+    """Take a person's name out of what stays: grants, actors, idempotency, an empty home cube."""
+    actor = f"user:{name}"
+    done = {
+        "grants": tx.execute(
+            "DELETE FROM access WHERE tenant = ? AND subject_kind = 'user' AND subject = ?",
+            (tenant, name),
+        ).rowcount,
+        "idempotency": tx.execute(
+            "DELETE FROM idempotency WHERE tenant = ? AND actor = ?", (tenant, actor)
+        ).rowcount,
+        "actors": tx.execute(
+            "UPDATE version SET actor = 'erased' WHERE actor = ? "
+            "AND cid IN (SELECT cid FROM cube WHERE tenant = ?)",
+            (actor, tenant),
+        ).rowcount,
+        "granted by": tx.execute(
+            "UPDATE access SET granted_by = 'erased' WHERE granted_by = ? AND tenant = ?",
+            (actor, tenant),
+        ).rowcount,
+    }
+    done["cubes"] = tx.execute(
+        "DELETE FROM cube WHERE tenant = ? AND path = ? "
+        "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid)",
+        (tenant, home),
+    ).rowcount
+    return done

@@ -1,0 +1,247 @@
+"""Reads with the access decision inside the query. There is no ungoverned way to a row.
+
+Called by the vault and its transactions; the SQL stands in ``sql/governed.sql``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Literal
+
+from memos_integrations.cube.acl import Permission, Principal
+from memos_integrations.cube.filters import Filter, matches, mentions
+from memos_integrations.cube.ids import LATEST, Seq
+from memos_integrations.infrastructure.vault.filter_sql import compile_filter
+from memos_integrations.infrastructure.vault.rows import PERSONAL, Stored, to_item
+from memos_integrations.infrastructure.vault.sql import queries
+
+Pick = Literal["present", "kept", "searchable"]
+"""``present``: tombstones too; ``kept``: with words, not merged away; ``searchable``: what a
+search may show (neither archived, stale, quarantined nor invalid at the instant)."""
+
+_MASKED_FIELDS = ("text", "info", "tags")
+_PLACE = re.compile(r"\?")
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """A point on both time axes: what the vault held at ``seq``, about the world at ``valid``."""
+
+    seq: Seq = LATEST
+    valid_micros: int | None = None
+    """``None`` means the world as of the moment of asking."""
+
+
+NOW = Instant()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A cube and what the principal may do with it as a whole, for one permission."""
+
+    cid: int
+    path: str
+    tenant: str
+    owner: str
+    home: bool
+    master: bool
+    denied: bool
+    allowed: bool
+
+    @property
+    def open(self) -> bool:
+        return self.allowed and not self.denied
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who asks for which right at what time: what every governed query binds."""
+
+    principal: Principal
+    now: int
+    need: Permission = Permission.READ
+    instant: Instant = NOW
+
+    def bindings(self, cids: Iterable[int] | None) -> dict[str, Any]:
+        who = self.principal
+        valid = self.instant.valid_micros
+        return {
+            "tenant": who.tenant,
+            "name": who.name,
+            "admin": int(who.is_admin),
+            "subjects": json.dumps([[kind.value, name] for kind, name in who.subjects()]),
+            "clearances": json.dumps(sorted(who.clearances)),
+            "now": self.now,
+            "need": int(self.need),
+            "cubes": None if cids is None else json.dumps(sorted(set(cids))),
+            "seq": self.instant.seq,
+            "valid_at": self.now if valid is None else valid,
+            "valid_from_too": int(valid is not None),
+        }
+
+
+class Governed:
+    """The governed queries over one open connection or snapshot."""
+
+    def __init__(self, connection: sqlite3.Connection, asking: Asking) -> None:
+        self._connection = connection
+        self._asking = asking
+        self._sql = queries("governed")
+
+    @property
+    def seq(self) -> Seq:
+        """The place of the log these queries read at."""
+        return self._asking.instant.seq
+
+    @property
+    def name(self) -> str:
+        """The principal's name, for messages."""
+        return self._asking.principal.name
+
+    def has_item_denials(self) -> bool:
+        """Whether any rule denies this principal the right on a single item."""
+        sql = (
+            "SELECT 1 FROM rules WHERE iid IS NOT NULL AND effect = 'deny' "
+            "AND (permissions & :need) LIMIT 1"
+        )
+        return bool(self._run(sql, None))
+
+    def gates(self, cids: Iterable[int] | None = None) -> list[Gate]:
+        """The cubes asked for (or all), with what the principal may do with each."""
+        rows = self._run(
+            "SELECT cid, path, tenant, owner, home, master, denied, allowed FROM gate g "
+            "ORDER BY path",
+            cids,
+        )
+        return [Gate(r[0], r[1], r[2], r[3], *map(bool, r[4:])) for r in rows]
+
+    def items(
+        self,
+        iids: Sequence[int],
+        *,
+        cids: Iterable[int],
+        pick: Pick = "present",
+        where: Filter | None = None,
+    ) -> list[Stored]:
+        """The versions of these items that the principal may see at the instant asked."""
+        condition, extra = self._condition(pick, where)
+        sql = f"SELECT {self._sql['item_columns']} {self._sql['joined_items']} WHERE {condition}"
+        extra["iids"] = json.dumps([int(n) for n in iids])
+        return [Stored(*row) for row in self._run(sql, cids, extra)]
+
+    def listing(
+        self,
+        *,
+        cids: Iterable[int],
+        pick: Pick = "kept",
+        where: Filter | None = None,
+        limit: int = -1,
+        offset: int = 0,
+    ) -> list[Stored]:
+        """A page of what the cubes hold for this principal, newest first."""
+        if self._must_mask(cids, where):
+            rows = self._as_shown(self._listing(cids, pick, None, -1, 0), where)
+            return rows[offset:] if limit < 0 else rows[offset : offset + limit]
+        return self._listing(cids, pick, where, limit, offset)
+
+    def _listing(
+        self, cids: Iterable[int], pick: Pick, where: Filter | None, limit: int, offset: int
+    ) -> list[Stored]:
+        condition, extra = self._condition(pick, where)
+        sql = (
+            f"SELECT {self._sql['item_columns']} {self._sql['joined']} WHERE {condition} "
+            "ORDER BY v.time DESC, i.iid DESC LIMIT :limit OFFSET :offset"
+        )
+        rows = self._run(sql, cids, {**extra, "limit": limit, "offset": offset})
+        return [Stored(*row) for row in rows]
+
+    def _must_mask(self, cids: Iterable[int], where: Filter | None) -> bool:
+        """Whether a filter on stored words could tell this principal what is masked for it."""
+        if where is None or PERSONAL in self._asking.principal.clearances:
+            return False
+        if not mentions(where, _MASKED_FIELDS):
+            return False
+        return not all(gate.master for gate in self.gates(cids))
+
+    def _as_shown(self, rows: Iterable[Stored], where: Filter | None) -> list[Stored]:
+        """Filter what the principal is shown, not what is stored, so that neither a match nor a
+        miss tells anything about masked words."""
+        who = self._asking.principal
+        return [row for row in rows if matches(where, to_item(row, who))]
+
+    def versions(self, item: int, *, cids: Iterable[int], upto: Seq = LATEST) -> list[Stored]:
+        """Every version of one item up to a place of the log, oldest first.
+
+        Governed by the rights held now on the item as it stands now.
+        """
+        condition, extra = self._condition("present", None)
+        sql = (
+            f"SELECT {self._sql['item_columns']} {self._sql['joined_history']} "
+            f"WHERE {condition} ORDER BY v.version"
+        )
+        return [Stored(*r) for r in self._run(sql, cids, {**extra, "iid": item, "upto": upto})]
+
+    def rows(
+        self, *, cids: Iterable[int], where: Filter | None = None
+    ) -> list[tuple[int, int, int]]:
+        """(cube, item, version) numbers of everything searchable that passes, in item order."""
+        if self._must_mask(cids, where):
+            shown = self._as_shown(self._listing(cids, "searchable", None, -1, 0), where)
+            return sorted((row.cid, row.iid, row.version) for row in shown)
+        condition, extra = self._condition("searchable", where)
+        sql = (
+            f"SELECT v.cid, i.iid, v.version {self._sql['joined']} WHERE {condition} "
+            "ORDER BY v.cid, i.iid"
+        )
+        return self._run(sql, cids, extra)
+
+    def count(self, *, cids: Iterable[int] | None = None, where: Filter | None = None) -> int:
+        """How many present memories the principal may see."""
+        if cids is not None and self._must_mask(cids, where):
+            return len(self._as_shown(self._listing(cids, "kept", None, -1, 0), where))
+        condition, extra = self._condition("kept", where)
+        sql = f"SELECT count(*) {self._sql['joined']} WHERE {condition}"
+        return int(self._run(sql, cids, extra)[0][0])
+
+    def tallies(self, column: str, *, cids: Iterable[int] | None = None) -> dict[str, int]:
+        """Counts of visible memories by one header column."""
+        picked = _TALLY_COLUMNS[column]
+        condition, extra = self._condition("kept", None)
+        sql = (
+            f"SELECT {picked}, count(*) {self._sql['joined']} WHERE {condition} "
+            f"GROUP BY {picked} ORDER BY {picked}"
+        )
+        return {str(value): n for value, n in self._run(sql, cids, extra)}
+
+    def _condition(self, pick: Pick, where: Filter | None) -> tuple[str, dict[str, Any]]:
+        parts = [self._sql["item_allowed"], self._sql[pick]]
+        extra: dict[str, Any] = {}
+        if where is not None:
+            condition = compile_filter(where)
+            names = count()
+            # The compiler's fragments are constants with ? places; ours are named.
+            parts.append("(" + _PLACE.sub(lambda _: f":f{next(names)}", condition.sql) + ")")
+            extra |= {f"f{n}": value for n, value in enumerate(condition.parameters)}
+        return " AND ".join(parts), extra
+
+    def _run(
+        self, sql: str, cids: Iterable[int] | None, extra: dict[str, Any] | None = None
+    ) -> list[Any]:
+        bindings = self._asking.bindings(cids) | (extra or {})
+        head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
+        return self._connection.execute(head + sql, bindings).fetchall()
+
+
+_TALLY_COLUMNS = {
+    "state": "v.state",
+    "memory_type": "v.memory_type",
+    "trust": "i.trust",
+    "stale": "v.stale",
+    "storage_mode": "v.storage_mode",
+    "cube": "g.path",
+}

@@ -1,0 +1,128 @@
+"""One writer, shared commits: concurrent writers ride on one fsync.
+
+Leader and followers: whoever gets the writer lock commits everything that queued up meanwhile,
+each unit of work in its own savepoint, so that one failing unit never takes another with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from memos_integrations.cube.errors import BackendUnavailable, UsageError
+from memos_integrations.infrastructure.vault.connection import map_errors, translate
+
+T = TypeVar("T")
+
+_MAX_BATCH = 256
+
+
+class _Ticket(Generic[T]):
+    """A unit of work in the queue and, later, how it ended."""
+
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+        self.work = work
+        self.done = False
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+    def settle(self) -> T:
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]  # set whenever error is not
+
+
+class GroupCommit:
+    """Runs units of work in durable transactions on the one write connection."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: str, *, lock_seconds: float = 60.0
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._lock_seconds = lock_seconds
+        self._writer = threading.Lock()
+        self._queue_lock = threading.Lock()
+        self._queue: list[_Ticket[Any]] = []
+        self._leader: int | None = None
+        self.commits = 0
+        """Commits so far; fewer than units of work when writers shared them."""
+
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of ``work``, once it is durable. Its exception, with nothing kept."""
+        if self._leader == threading.get_ident():
+            raise UsageError("a write was started inside another write; use the open one")
+        ticket = _Ticket(work)
+        with self._queue_lock:
+            self._queue.append(ticket)
+        with self._writer:
+            while not ticket.done:
+                self._lead()
+        return ticket.settle()
+
+    def exclusively(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` between transactions (checkpoints, VACUUM)."""
+        with self._writer, map_errors(self._path):
+            return work(self._connection)
+
+    def _lead(self) -> None:
+        with self._queue_lock:
+            batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
+        self._leader = threading.get_ident()
+        try:
+            self._commit(batch)
+        except BaseException as error:
+            shown = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+            for ticket in batch:
+                ticket.result, ticket.error = None, ticket.error or shown
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._leader = None
+            for ticket in batch:
+                ticket.done = True
+
+    def _commit(self, batch: list[_Ticket[Any]]) -> None:
+        self._begin()
+        try:
+            for ticket in batch:
+                self._run_one(ticket, alone=len(batch) == 1)
+            self._connection.execute("COMMIT")
+            self.commits += 1
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def _run_one(self, ticket: _Ticket[Any], *, alone: bool) -> None:
+        if not alone:
+            self._connection.execute("SAVEPOINT unit")
+        try:
+            ticket.result = ticket.work(self._connection)
+        except Exception as error:
+            ticket.error = (
+                translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+            )
+            if alone or not self._connection.in_transaction:
+                raise  # SQLite rolled the whole transaction back: nobody's unit was kept
+            self._connection.execute("ROLLBACK TO unit")
+        if not alone:
+            self._connection.execute("RELEASE unit")
+
+    def _begin(self) -> None:
+        # SQLite's own busy wait is unfair under load, so a timed-out BEGIN is tried again.
+        deadline = time.monotonic() + self._lock_seconds
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                shown = translate(error, self._path)
+                if not isinstance(shown, BackendUnavailable) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+            else:
+                return

@@ -1,0 +1,187 @@
+"""Rows of the vault as typed values, and as the memory items a principal may see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from memos_integrations.cube.acl import Principal, Trust, Visibility
+from memos_integrations.cube.header import Header, Kind, MemoryType, Origin, State, StorageMode
+from memos_integrations.cube.ids import from_micros
+from memos_integrations.cube.item import BlobRef, MemoryItem
+from memos_integrations.cube.provenance import ProvenanceStep
+from memos_integrations.infrastructure.governance.redaction import mask, scan, spans_from_json
+
+PERSONAL = "personal"
+"""The label a cube's or item's owner is always cleared for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of one item as it stands in the file, in the order of ``item_columns``."""
+
+    iid: int
+    id: str
+    created: int
+    owner: str
+    visibility: str
+    labels: str | None
+    trust: str
+    expires: int | None
+    legal_hold: int
+    quarantined: int
+    path: str
+    master: int
+    home: int
+    tenant: str
+    seq: int
+    seq_to: int
+    cid: int
+    version: int
+    recorded: int
+    tid: int | None
+    state: str
+    before: str | None
+    kind: str
+    memory_type: str
+    time: int
+    valid_from: int
+    valid_to: int | None
+    role: str | None
+    speaker: str | None
+    conversation: str | None
+    agent: str | None
+    origin: str
+    source: str | None
+    model: str | None
+    tags: str | None
+    info: str | None
+    provenance: str | None
+    blobs: str | None
+    priority: float
+    confidence: float
+    storage_mode: str
+    stale: int
+    merged_into: int | None
+    actor: str
+    reason: str
+    text: str | None
+    data: str | None
+    spans: str | None
+    usage_count: int
+    last_used: int | None
+    embedding: str | None
+    merged_id: str | None
+
+    @property
+    def is_current(self) -> bool:
+        return self.seq_to == 2**63 - 1
+
+    def with_(self, **changes: Any) -> Stored:
+        return replace(self, **changes)
+
+    def plain(self, *, clearances: frozenset[str], owned: bool) -> str:
+        """The words as somebody with these clearances may read them."""
+        if self.text is None:
+            return ""
+        if self.spans is None:
+            return self.text
+        keep = clearances | {PERSONAL} if owned else clearances
+        return mask(self.text, spans_from_json(self.spans), keep=frozenset(keep))
+
+
+STORED_FIELDS = tuple(f.name for f in fields(Stored))
+
+
+def to_item(row: Stored, principal: Principal) -> MemoryItem:
+    """The item as ``principal`` may see it: personal data masked without clearance."""
+    owned = bool(row.master) or (bool(row.home) and row.owner == principal.name)
+    text = row.plain(clearances=principal.clearances, owned=owned)
+    cleared = owned or PERSONAL in principal.clearances
+    read = _loads if cleared else _loads_masked
+    return MemoryItem(
+        text=text,
+        data=read(row.data),
+        blobs=tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
+        header=_header(row, read, redacted=text != (row.text or "")),
+    )
+
+
+def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -> Header:
+    return Header(
+        id=row.id,
+        cube=row.path,
+        kind=Kind(row.kind),
+        memory_type=MemoryType(row.memory_type),
+        created=from_micros(row.created),
+        updated=from_micros(row.recorded),
+        time=from_micros(row.time),
+        valid_from=from_micros(row.valid_from),
+        valid_to=_when(row.valid_to),
+        role=row.role,
+        speaker=row.speaker,
+        conversation=row.conversation,
+        agent=row.agent,
+        origin=Origin(row.origin),
+        source=row.source,
+        provenance=tuple(ProvenanceStep.model_validate(s) for s in read(row.provenance) or ()),
+        model=row.model,
+        tags=tuple(read(row.tags) or ()),
+        info=read(row.info) or {},
+        embedding=row.embedding,
+        owner=row.owner,
+        visibility=Visibility(row.visibility),
+        labels=tuple(_loads(row.labels) or ()),
+        trust=Trust(row.trust),
+        expires=_when(row.expires),
+        legal_hold=bool(row.legal_hold),
+        quarantined=bool(row.quarantined),
+        redacted=redacted,
+        usage_count=row.usage_count,
+        last_used=_when(row.last_used),
+        priority=row.priority,
+        confidence=row.confidence,
+        state=State(row.state),
+        stale=bool(row.stale),
+        merged_into=row.merged_id,
+        version=row.version,
+        seq=row.seq,
+        storage_mode=StorageMode(row.storage_mode),
+    )
+
+
+def _when(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _loads(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _loads_masked(text: str | None) -> Any:
+    """Parsed JSON with personal data masked in every string of it."""
+    return None if text is None else masked(json.loads(text), keep=frozenset())
+
+
+def masked(value: Any, *, keep: frozenset[str]) -> Any:
+    """``value`` with every string in it masked but for the labels in ``keep``; keys too."""
+    if isinstance(value, str):
+        return mask(value, scan(value), keep=keep)
+    if isinstance(value, list):
+        return [masked(each, keep=keep) for each in value]
+    if isinstance(value, dict):
+        return {masked(k, keep=keep): masked(v, keep=keep) for k, v in value.items()}
+    return value
+
+
+def dumps(value: object) -> str:
+    """Canonical JSON, as the vault stores it."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def dumps_or_none(value: Any) -> str | None:
+    """Canonical JSON, or ``None`` for an empty list or mapping."""
+    return dumps(value) if value else None

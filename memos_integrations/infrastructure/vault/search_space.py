@@ -1,0 +1,149 @@
+"""What a search may look at: the right indexes, and the rows this principal may be shown.
+
+Filter first, then rank: with a filter, item rules or a past instant the allowed rows are taken
+from the truth before any arm runs, so a filter never costs results and no arm sees a hidden
+row. Where a whole cube is open and unfiltered, arms run on all of it and the truth drops what
+may not be shown afterwards.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memos_integrations.cube.errors import AccessDenied
+from memos_integrations.cube.filters import Filter
+from memos_integrations.cube.ports import Rows, TextEntry, TextIndex, VectorEntry, VectorIndex
+from memos_integrations.infrastructure.backends.lexical import LexicalIndex
+from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
+from memos_integrations.infrastructure.vault.governed import Gate, Governed
+from memos_integrations.infrastructure.vault.projections import Feed
+from memos_integrations.infrastructure.vault.transaction import CubeRow
+
+_PASTS_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One cube of the space. ``rows`` is what may be proposed; ``None`` means all of it."""
+
+    cube: int
+    rows: Rows | None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where the arms look."""
+
+    rooms: tuple[Room, ...]
+    text: TextIndex
+    vectors: VectorIndex | None
+
+    @property
+    def cubes(self) -> list[int]:
+        return [room.cube for room in self.rooms]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every row the arms can propose was checked beforehand."""
+        return all(room.rows is not None for room in self.rooms)
+
+
+class Past:
+    """Indexes of cubes as they were, made on demand; the few latest are kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int, int], tuple[LexicalIndex, NumpyVectors]] = {}
+
+    def indexes(
+        self, feed: Feed, cubes: Sequence[CubeRow], seq: int
+    ) -> tuple[LexicalIndex, NumpyVectors]:
+        """Both indexes over the live items of these cubes at ``seq``."""
+        if len(cubes) == 1:
+            return self._one(feed, cubes[0].cid, seq)
+        return _build(feed, [cube.cid for cube in cubes], seq)
+
+    def forget(self) -> None:
+        """Drop every kept index (an erase reaches into the past as well)."""
+        self._kept.clear()
+
+    def _one(self, feed: Feed, cube: int, seq: int) -> tuple[LexicalIndex, NumpyVectors]:
+        key = (cube, seq, feed.head(cube))  # the head: an erase reaches into the past as well
+        found = self._kept.get(key)
+        if found is None:
+            found = _build(feed, [cube], seq)
+            self._kept[key] = found
+            while len(self._kept) > _PASTS_KEPT:
+                self._kept.pop(next(iter(self._kept)), None)
+        return found
+
+
+def _build(feed: Feed, cubes: Sequence[int], seq: int) -> tuple[LexicalIndex, NumpyVectors]:
+    text, vectors = LexicalIndex(), NumpyVectors()
+    for cube in cubes:
+        live = feed.everything(cube, at=seq)
+        text.upsert(cube, [TextEntry(c.item, c.version, c.text) for c in live])
+        made = [VectorEntry(c.item, c.version, c.vector) for c in live if c.vector is not None]
+        vectors.upsert(cube, made)
+    return text, vectors
+
+
+def open_space(
+    connection: sqlite3.Connection,
+    governed: Governed,
+    cubes: Sequence[CubeRow],
+    *,
+    where: Filter | None,
+    exact: bool,
+    text: TextIndex,
+    vectors: VectorIndex | None,
+    past: Past | None,
+    model: str | None,
+) -> Space:
+    """The space over these cubes. ``past`` is given when the instant asked lies behind."""
+    gates = {gate.cid: gate for gate in governed.gates([cube.cid for cube in cubes])}
+    always = exact or where is not None or past is not None
+    checked = [c.cid for c in cubes if always or not _uniform(connection, governed, gates[c.cid])]
+    rows = _rows(governed, checked, where)
+    for cube in cubes:
+        if not gates[cube.cid].open and cube.cid in checked and not rows[cube.cid].size:
+            _ensure_something(governed, gates[cube.cid])
+    rooms = tuple(Room(c.cid, rows.get(c.cid)) for c in cubes)
+    if past is None:
+        return Space(rooms, text, vectors)
+    feed = Feed(connection, model=model)
+    then_text, then_vectors = past.indexes(feed, cubes, governed.seq)
+    return Space(rooms, then_text, then_vectors if vectors is not None else None)
+
+
+def _uniform(connection: sqlite3.Connection, governed: Governed, gate: Gate) -> bool:
+    """Whether the whole cube is open to the principal, without rules for single items."""
+    if not gate.open:
+        return False
+    if governed.has_item_denials():
+        return False
+    if gate.master:
+        return True
+    special = "SELECT 1 FROM item WHERE cid = ? AND (visibility <> 'inherit' OR labels IS NOT NULL)"
+    return connection.execute(special + " LIMIT 1", (gate.cid,)).fetchone() is None
+
+
+def _rows(governed: Governed, cids: Sequence[int], where: Filter | None) -> dict[int, Rows]:
+    found: dict[int, list[int]] = {cid: [] for cid in cids}
+    if cids:
+        for cid, item, _ in governed.rows(cids=cids, where=where):
+            found[cid].append(item)
+    return {cid: np.asarray(items, dtype=np.int64) for cid, items in found.items()}
+
+
+def _ensure_something(governed: Governed, gate: Gate) -> None:
+    """A closed cube with nothing shared out of it is refused, not answered with nothing."""
+    if gate.denied or not governed.rows(cids=[gate.cid]):
+        error = AccessDenied(
+            f"{governed.name} may not read cube {gate.path}; ask its owner for a grant"
+        )
+        error.cube = gate.path
+        raise error

@@ -1,0 +1,28 @@
+-- What an erase removes, in this order. :items is a JSON array of item rows.
+
+-- name: vectors
+DELETE FROM embedding
+WHERE tid IN (SELECT tid FROM content WHERE iid IN (SELECT value FROM json_each(:items)))
+
+-- name: contents
+DELETE FROM content WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: versions
+DELETE FROM version WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: links
+DELETE FROM edge
+WHERE source IN (SELECT value FROM json_each(:items))
+   OR target IN (SELECT value FROM json_each(:items))
+
+-- name: grants
+DELETE FROM access WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: usage
+DELETE FROM usage WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: blob_uses
+DELETE FROM blob_use WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: items
+DELETE FROM item WHERE iid IN (SELECT value FROM json_each(:items))

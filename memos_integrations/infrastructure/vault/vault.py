@@ -1,0 +1,388 @@
+"""MemVault, the system of record: one truth, many projections, every read governed.
+
+Called by the operation layer and the facade. Everything that belongs together is written in one
+transaction; whatever an index proposes is checked against the truth before anyone sees it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import sqlite3
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from memos_integrations.cube.acl import Permission, Principal
+from memos_integrations.cube.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    NotFound,
+    UsageError,
+)
+from memos_integrations.cube.filters import Filter
+from memos_integrations.cube.ids import LATEST, CubePath, Seq, to_micros
+from memos_integrations.cube.ports import Clock, TaskQueue, TextIndex, VectorIndex
+from memos_integrations.infrastructure.blobs import BlobStore
+from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog
+from memos_integrations.infrastructure.vault.check import CheckReport, check
+from memos_integrations.infrastructure.vault.connection import (
+    Readers,
+    connect,
+    map_errors,
+    migrate,
+    private_file,
+)
+from memos_integrations.infrastructure.vault.erase import Taken
+from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Governed, Instant
+from memos_integrations.infrastructure.vault.group_commit import GroupCommit
+from memos_integrations.infrastructure.vault.projections import (
+    Follower,
+    Projection,
+    TextProjection,
+    VectorProjection,
+)
+from memos_integrations.infrastructure.vault.read_log import ReadLog
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.scrub import Scan, scrub
+from memos_integrations.infrastructure.vault.search_space import Past, Space, open_space
+from memos_integrations.infrastructure.vault.sql import queries
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_FLUSH_SECONDS = 1.0
+
+
+class Reading:
+    """A governed snapshot: everything read through it shows one state of the vault."""
+
+    def __init__(self, connection: sqlite3.Connection, asking: Asking) -> None:
+        self.connection = connection
+        self.asking = asking
+        self.governed = Governed(connection, asking)
+
+    def cubes(self, paths: Sequence[CubePath], *, tenant: str | None = None) -> list[CubeRow]:
+        """The cubes of these paths that exist."""
+        sql = queries("writes")["cube"]
+        home = tenant or self.asking.principal.tenant
+        rows = [self.connection.execute(sql, (home, path)).fetchone() for path in paths]
+        return [CubeRow(*row) for row in rows if row is not None]
+
+    def numbers(self, item_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Item id -> (item row, cube row) of those that exist."""
+        sql = "SELECT id, iid, cid FROM item WHERE id = ?"
+        rows = [self.connection.execute(sql, (item,)).fetchone() for item in item_ids]
+        return {row[0]: (row[1], row[2]) for row in rows if row is not None}
+
+    def cubes_of(self, items: Sequence[int]) -> list[int]:
+        """The cube rows that these item rows lie in."""
+        sql = "SELECT DISTINCT cid FROM item WHERE iid IN (SELECT value FROM json_each(?))"
+        rows = self.connection.execute(sql, (json.dumps([int(n) for n in items]),))
+        return [row[0] for row in rows.fetchall()]
+
+    def seq_at(self, micros: int) -> Seq:
+        """The newest place of the log at that system time; 0 before the first write."""
+        row = self.connection.execute(
+            "SELECT max(seq) FROM outbox WHERE at <= ?", (micros,)
+        ).fetchone()
+        return Seq(row[0] or 0)
+
+
+class MemVault:
+    """One embedded file: memories, rights, log, tasks and audit, with its projections."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        clock: Clock,
+        queue: TaskQueue,
+        text: TextIndex,
+        vectors: VectorIndex | None,
+        model: str | None,
+        synchronous: str = "full",
+        busy_seconds: float = 10.0,
+        audit_key: bytes | None = None,
+        audit_reads: bool = True,
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self.queue = queue
+        self.model = model
+        """Fingerprint of the embedder whose vectors are searched; ``None`` without one."""
+        private_file(path)
+        with map_errors(path):
+            connection = connect(path, synchronous=synchronous, busy_seconds=busy_seconds)
+            try:
+                migrate(connection, path)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+        self._commits = GroupCommit(connection, path)
+        self.readers = Readers(path, busy_seconds=busy_seconds)
+        self.audit_log: AuditLog = self._commits.run(lambda c: _audit_log(c, audit_key))
+        self.blobs = BlobStore(_blob_root(path))
+        self.text = TextProjection(text)
+        self.vectors = None if vectors is None else VectorProjection(vectors)
+        self.projections: list[Projection] = [self.text]
+        if self.vectors is not None:
+            self.projections.append(self.vectors)
+        self.follower = Follower(self.projections, model=model)
+        self._past = Past()
+        self._reads = ReadLog(max_seconds=_FLUSH_SECONDS)
+        self._audit_reads = audit_reads
+        self._timer: threading.Timer | None = None
+        self._closed = False
+        self._listeners: list[Callable[[], None]] = []
+        atexit.register(_close_if_alive, weakref.ref(self))
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def write(self, principal: Principal, work: Callable[[Transaction], T], *, action: str) -> T:
+        """The result of ``work``, durable. All of it is kept, or nothing with its error.
+
+        A refusal is audited in a transaction of its own before it is raised again.
+        """
+        self._ensure_open()
+        try:
+            result = self._commits.run(lambda c: work(self._transaction(c, principal)))
+        except (AccessDenied, NotFound) as error:
+            self.refused(principal, action, error)
+            raise
+        for listener in self._listeners:
+            listener()
+        return result
+
+    def maintain(self, work: Callable[[Transaction], T]) -> T:
+        """As ``write``, for the vault's own upkeep (tasks, traces); audits as ``system``."""
+        self._ensure_open()
+        return self._commits.run(lambda c: work(self._transaction(c, SYSTEM)))
+
+    def exclusively(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` on the write connection outside any transaction (checkpoint, VACUUM)."""
+        return self._commits.exclusively(work)
+
+    def _transaction(self, connection: sqlite3.Connection, principal: Principal) -> Transaction:
+        return Transaction(
+            connection, principal, now=self.now(), audit=self.audit_log, queue=self.queue
+        )
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each durable write of this process (the worker's alarm)."""
+        self._listeners.append(listener)
+
+    @property
+    def commits(self) -> int:
+        """Durable commits so far in this process."""
+        return self._commits.commits
+
+    # -- reading ------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(
+        self,
+        principal: Principal,
+        *,
+        need: Permission = Permission.READ,
+        instant: Instant = NOW,
+        action: str = "read",
+    ) -> Iterator[Reading]:
+        """A governed snapshot for this principal. A refusal inside it is audited."""
+        self._ensure_open()
+        asking = Asking(principal, self.now(), need, instant)
+        try:
+            with self.readers.snapshot() as connection:
+                yield Reading(connection, asking)
+        except (AccessDenied, NotFound) as error:
+            self.refused(principal, action, error)
+            raise
+
+    def space(
+        self, reading: Reading, cubes: Sequence[CubeRow], *, where: Filter | None, exact: bool
+    ) -> Space:
+        """What the arms may propose from: the cubes' indexes and the rows this principal may
+        be shown. Raises ``AccessDenied`` for a cube of which it may see nothing."""
+        present = reading.asking.instant.seq == LATEST
+        if present:
+            self.follower.follow(reading.connection, [cube.cid for cube in cubes])
+        return open_space(
+            reading.connection,
+            reading.governed,
+            cubes,
+            where=where,
+            exact=exact,
+            text=self.text.index,
+            vectors=None if self.vectors is None else self.vectors.index,
+            past=None if present else self._past,
+            model=self.model,
+        )
+
+    def resolve(self, reading: Reading, cubes: Iterable[int], items: Sequence[int]) -> list[Stored]:
+        """The proposed items that truth and governance let this principal see, as they are."""
+        return reading.governed.items(items, cids=cubes, pick="searchable")
+
+    def gates(self, reading: Reading, cids: Iterable[int] | None = None) -> list[Gate]:
+        return reading.governed.gates(cids)
+
+    # -- upkeep -------------------------------------------------------------------------------
+
+    def check(self, *, progress: Callable[[str], None] | None = None) -> CheckReport:
+        """Prove the six invariants on the file as it stands now."""
+        self._ensure_open()
+        self.flush_reads()
+        with self.readers.snapshot() as connection:
+            cubes = [row[0] for row in connection.execute("SELECT cid FROM cube")]
+            self.follower.follow(connection, cubes)
+            return check(
+                connection,
+                projections=self.projections,
+                model=self.model,
+                audit=self.audit_log,
+                blobs=self.blobs,
+                progress=progress,
+            )
+
+    def scrub(self, taken: Taken) -> Scan:
+        """Make the files forget what an erase took, and look whether they did."""
+        for cube in taken.cubes:
+            self.follower.reset(cube)
+        self._past.forget()
+        for sha256 in taken.blobs:
+            self.blobs.erase(sha256)
+        return self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+
+    # -- traces of reads ----------------------------------------------------------------------
+
+    def shown(
+        self,
+        principal: Principal,
+        action: str,
+        rows: Sequence[Stored],
+        *,
+        cube: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Record that the principal was shown these items: usage and audit, in a later batch."""
+        self._reads.used((row.iid for row in rows), self.now())
+        if self._audit_reads:
+            self._reads.read(
+                AuditEntry(
+                    tenant=principal.tenant,
+                    actor=principal.name,
+                    action=action,
+                    outcome="allowed",
+                    cube=cube,
+                    items=tuple(row.id for row in rows),
+                    reason=reason,
+                    agent=principal.agent,
+                    session=principal.session,
+                )
+            )
+        self._schedule_flush()
+
+    def refused(self, principal: Principal, action: str, error: AccessDenied | NotFound) -> None:
+        """Audit a denial at once; a lookup of something that never existed is none."""
+        if isinstance(error, NotFound) and not error.hidden:
+            return
+        cube, items = error.cube, error.items
+        self._commits.run(
+            lambda c: self._transaction(c, principal).audit(
+                action, cube=cube, items=items, outcome="denied", reason=type(error).__name__
+            )
+        )
+
+    def flush_reads(self) -> None:
+        """Write the waiting read traces now."""
+        traces = self._reads.take()
+        if not traces:
+            return
+        try:
+            self.maintain(lambda tx: self._write_traces(tx, traces.usage, traces.entries))
+        except BaseException:
+            self._reads.put_back(traces)
+            raise
+
+    def _write_traces(
+        self, tx: Transaction, usage: dict[int, tuple[int, int]], entries: list[AuditEntry]
+    ) -> None:
+        sql = queries("writes")["usage"]
+        for item, (count, last) in usage.items():
+            tx.execute(sql, (item, count, last))
+        if entries:
+            self.audit_log.extend(tx, entries, at=tx.at)
+
+    def _schedule_flush(self) -> None:
+        if self._timer is None or not self._timer.is_alive():
+            timer = threading.Timer(_FLUSH_SECONDS, _flush_if_alive, (weakref.ref(self),))
+            timer.daemon = True
+            timer.name = "memos-read-traces"
+            self._timer = timer
+            timer.start()
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def now(self) -> int:
+        """The clock's instant in microseconds."""
+        return to_micros(self.clock.now())
+
+    def _ensure_open(self) -> None:
+        if self._closed:
+            raise UsageError("this MOS is closed; open the file again")
+
+    def close(self) -> None:
+        """Write what waits and close every connection. Closing twice is no error."""
+        if self._closed:
+            return
+        try:
+            self.flush_reads()
+        finally:
+            self._closed = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self.readers.close()
+            self._commits.exclusively(lambda connection: connection.close())
+            self.text.index.close()
+            if self.vectors is not None:
+                self.vectors.index.close()
+
+
+SYSTEM = Principal(tenant="system", agent="memos", roles=frozenset())
+"""The vault's own upkeep; holds no rights on anybody's memories."""
+
+
+def _blob_root(path: str) -> Path:
+    return Path(path + ".blobs")
+
+
+def _audit_log(connection: sqlite3.Connection, key: bytes | None) -> AuditLog:
+    # A used file without its chain was tampered with: it must not get a fresh one in silence.
+    fresh = (
+        "SELECT NOT EXISTS (SELECT 1 FROM meta) AND NOT EXISTS (SELECT 1 FROM audit) "
+        "AND NOT EXISTS (SELECT 1 FROM outbox) AND NOT EXISTS (SELECT 1 FROM item)"
+    )
+    if connection.execute(fresh).fetchone()[0]:
+        return AuditLog.create(connection, key=key)
+    return AuditLog.open(connection.execute, key=key)
+
+
+def _flush_if_alive(ref: weakref.ref[MemVault]) -> None:
+    vault = ref()
+    if vault is None:
+        return
+    try:
+        vault.flush_reads()
+    except (UsageError, BackendUnavailable):
+        # Closed meanwhile, or another process holds the lock: the traces wait for the next flush.
+        _log.info("read traces wait for the next flush")
+
+
+def _close_if_alive(ref: weakref.ref[MemVault]) -> None:
+    vault = ref()
+    if vault is not None:
+        vault.close()

@@ -1,0 +1,122 @@
+"""What every verb of the facade stands on: the rooms of the house, scopes and open readings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from memos_integrations.cube.acl import Permission, Principal
+from memos_integrations.cube.errors import AccessDenied, NotFound
+from memos_integrations.cube.ports import Embedder, TokenCounter
+from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
+from memos_integrations.infrastructure.queue.worker import Worker
+from memos_integrations.infrastructure.vault.governed import NOW, Instant
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.infrastructure.vault.vault import MemVault, Reading
+from memos_integrations.interface.reader import MemReader
+from memos_integrations.interface.scope import CubeName, Scope, resolve
+from memos_integrations.interface.settings import Settings
+from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.operator.search import MemOperator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The parts a MOS is composed of; made once by ``MOS`` and shared by its views."""
+
+    settings: Settings
+    vault: MemVault
+    queue: SqliteQueue
+    worker: Worker[Transaction]
+    reader: MemReader
+    operator: MemOperator
+    lifecycle: MemLifecycle
+    executor: Executor
+    embedder: Embedder | None
+    tokens: TokenCounter
+
+
+class Verbs:
+    """Base of the groups of verbs. ``principal`` is who asks when a call does not say."""
+
+    def __init__(self, rooms: Rooms, principal: Principal, instant: Instant = NOW) -> None:
+        self._rooms = rooms
+        self._principal = principal
+        self._instant = instant
+
+    def _scope(
+        self,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> Scope:
+        return resolve(
+            self._principal,
+            default_user=self._rooms.settings.default_user,
+            user=user,
+            agent=agent,
+            session=session,
+            cube=cube,
+        )
+
+    def _write(self, scope: Scope, work: Callable[[Transaction], T], *, action: str) -> T:
+        return self._rooms.vault.write(scope.principal, work, action=action)
+
+    @contextmanager
+    def _reading(
+        self,
+        scope: Scope,
+        *,
+        action: str,
+        need: Permission = Permission.READ,
+        instant: Instant | None = None,
+    ) -> Iterator[Reading]:
+        at = self._instant if instant is None else instant
+        with self._rooms.vault.reading(
+            scope.principal, need=need, instant=at, action=action
+        ) as reading:
+            yield reading
+
+    def _cubes(self, reading: Reading, scope: Scope) -> list[CubeRow]:
+        """The cubes of the scope. A missing home is empty; a missing other cube is refused."""
+        cubes = reading.cubes(scope.cubes)
+        if not scope.at_home:
+            for path in set(scope.cubes) - {cube.path for cube in cubes}:
+                # The same words as for a cube that exists: names of cubes are not to be probed.
+                refusal = AccessDenied(
+                    f"{scope.principal.name} may not read cube {path}; ask its owner for a grant"
+                )
+                refusal.cube = path
+                raise refusal
+        return cubes
+
+    def _open_cubes(self, reading: Reading, scope: Scope) -> list[CubeRow]:
+        """As ``_cubes``, refusing each one of which the principal may see nothing."""
+        cubes = self._cubes(reading, scope)
+        for gate in reading.governed.gates([cube.cid for cube in cubes]):
+            hidden = gate.denied or not (gate.open or reading.governed.count(cids=[gate.cid]))
+            if hidden:
+                refusal = AccessDenied(
+                    f"{scope.principal.name} may not read cube {gate.path}; "
+                    "ask its owner for a grant"
+                )
+                refusal.cube = gate.path
+                raise refusal
+        return cubes
+
+    def _item(self, reading: Reading, scope: Scope, item_id: str) -> Stored:
+        """The item at the reading's instant. Raises ``NotFound`` where it may not be seen."""
+        number = reading.numbers([item_id]).get(item_id)
+        rows = number and reading.governed.items([number[0]], cids=[number[1]])
+        if not rows:
+            missing = NotFound(f"no memory {item_id} is visible to {scope.principal.name}")
+            missing.hidden, missing.items = number is not None, (item_id,)
+            raise missing
+        return rows[0]

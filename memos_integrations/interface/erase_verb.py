@@ -1,0 +1,191 @@
+"""The verb that forgets for good, and its receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound
+from memos_integrations.cube.header import State
+from memos_integrations.cube.ids import clean_name, from_micros, home_path
+from memos_integrations.infrastructure.governance.audit import AuditEntry
+from memos_integrations.infrastructure.vault import erase
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.scrub import Scan
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.operation.lifecycle.states import Event, next_state
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erase covered, what it kept and what lies out of its reach."""
+
+    at: datetime
+    asked: str
+    erased: tuple[str, ...]
+    """Memories that are gone in every version, those derived from and copied of them too."""
+    kept: tuple[str, ...]
+    """Under legal hold; untouched."""
+    not_allowed: int
+    """Memories of that source or subject which the asker has no admin rights on."""
+    revived: tuple[str, ...]
+    """Sources of an erased merge that stand on their own again."""
+    counts: dict[str, int]
+    """Rows removed, by kind."""
+    scan: Scan
+    audit_line: int
+    covered: tuple[str, ...]
+    not_covered: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt as JSON-able data."""
+        return {**asdict(self), "at": self.at.isoformat()}
+
+
+_COVERED = (
+    "every version of the memories, their links, grants and usage",
+    "text, vector and graph indexes",
+    "stored results of idempotent calls that name them",
+    "blobs that nothing else uses",
+    "freed pages and the write-ahead log (raw bytes scanned)",
+)
+_NOT_COVERED = (
+    "backups, file-system snapshots and copies of the file made earlier",
+    "cubes dumped to archives or loaded elsewhere",
+    "the audit log keeps ids and hashes, never content",
+)
+
+
+@dataclass(slots=True)
+class _Done:
+    """What the transaction of an erase leaves for the receipt."""
+
+    plan: erase.ErasePlan
+    taken: erase.Taken
+    not_allowed: int
+    audit_line: int
+
+
+class EraseVerb(Verbs):
+    """Erasure by item, by source or by subject."""
+
+    def erase(
+        self,
+        item: str | None = None,
+        *,
+        source: str | None = None,
+        subject: str | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+        reason: str = "erased on request",
+    ) -> Receipt:
+        """Remove a memory, everything of a source, or everything of a person, for good.
+
+        Goes along: what was merged into it, everything derived from it, copies in forks. Legal
+        holds are kept and named in the receipt. Needs admin rights on each memory; a subject is
+        erased by that user or by an admin of the tenant.
+        """
+        if sum(each is not None for each in (item, source, subject)) != 1:
+            raise InvalidInput("erase takes exactly one of item, source=... or subject=...")
+        scope = self._scope(user, agent, session, cube)
+        vault = self._rooms.vault
+        vault.flush_reads()
+        done = self._write(
+            scope, lambda tx: self._erase(tx, scope, item, source, subject, reason), action="erase"
+        )
+        scan = vault.scrub(done.taken)
+        return Receipt(
+            at=from_micros(vault.now()),
+            asked=f"item {item}" if item else f"source {source}" if source else f"user {subject}",
+            erased=tuple(row.id for row in done.plan.take),
+            kept=tuple(row.id for row in done.plan.held),
+            not_allowed=done.not_allowed,
+            revived=tuple(row.id for row in done.plan.revived),
+            counts=done.taken.counts,
+            scan=scan,
+            audit_line=done.audit_line,
+            covered=_COVERED,
+            not_covered=_NOT_COVERED,
+        )
+
+    def _erase(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        item: str | None,
+        source: str | None,
+        subject: str | None,
+        reason: str,
+    ) -> _Done:
+        asked, not_allowed = self._asked(tx, scope, item, source, subject)
+        plan = erase.plan(tx, asked)
+        for row in plan.revived:
+            state = next_state(State(row.state), Event.SPLIT, item=row.id)
+            tx.revise(row, reason=reason, state=state.value, merged_into=None)
+        taken = erase.carry_out(tx, plan.take)
+        if subject is not None:
+            names = self._forget_subject(tx, subject, reason)
+            taken = replace(taken, counts=taken.counts | names)
+        line = tx.audit("erase", items=[row.id for row in plan.take], reason=reason)
+        return _Done(plan, taken, not_allowed, line)
+
+    def _asked(
+        self,
+        tx: Transaction,
+        scope: Scope,
+        item: str | None,
+        source: str | None,
+        subject: str | None,
+    ) -> tuple[list[int], int]:
+        """The item rows asked for that this principal may erase, and how many it may not."""
+        if item is not None:
+            row = tx.item(item, Permission.ADMIN)
+            if row.state == State.FROZEN:
+                next_state(State.FROZEN, Event.DELETE, item=item)
+            return [row.iid], 0
+        if source is not None:
+            return _allowed(tx, self._of_source(tx, scope, clean_name(source, "source")))
+        return self._of_subject(tx, clean_name(subject, "subject")), 0
+
+    def _of_source(self, tx: Transaction, scope: Scope, source: str) -> list[int]:
+        cube = tx.find_cube(scope.cube)
+        found = [] if cube is None else erase.of_source(tx, source, [cube.cid])
+        if not found:
+            raise NotFound(f"no memory in {scope.cube} came from source {source}")
+        return found
+
+    def _of_subject(self, tx: Transaction, subject: str) -> list[int]:
+        who = tx.principal
+        if who.user != subject and not who.is_admin:
+            refusal = AccessDenied(
+                f"{who.name} may not erase user {subject}; that user or an admin can"
+            )
+            raise refusal
+        home = home_path(user=subject, agent=None)
+        return erase.of_subject(tx, subject, tenant=who.tenant, home=home)
+
+    def _forget_subject(self, tx: Transaction, subject: str, reason: str) -> dict[str, int]:
+        tenant = tx.principal.tenant
+        home = home_path(user=subject, agent=None)
+        counts = erase.forget_name(tx, subject, tenant=tenant, home=home)
+        log = self._rooms.vault.audit_log
+        lines = log.naming(tx.execute, tenant=tenant, actor=f"user:{subject}")
+        if lines:
+            by = AuditEntry(tenant, "erase", "erase", "allowed", reason=reason)
+            log.erase_details(tx, lines, by, at=tx.at)
+        return {**counts, "audit names": len(lines)}
+
+
+def _allowed(tx: Transaction, items: Sequence[int]) -> tuple[list[int], int]:
+    rows: list[Stored] = []
+    for row in current(tx, items):
+        rows += tx.governed(Permission.ADMIN).items([row.iid], cids=[row.cid])
+    return [row.iid for row in rows], len(items) - len(rows)

@@ -1,0 +1,416 @@
+"""The verbs of governance: cubes, grants, holds, quarantine, erasure and the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memos_integrations.cube.acl import Effect, Grant, Permission, SubjectKind, Visibility
+from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound, UsageError
+from memos_integrations.cube.events import EventKind
+from memos_integrations.cube.ids import clean_name, clean_path
+from memos_integrations.cube.mem_cube import MemCube
+from memos_integrations.cube.outcomes import Changed
+from memos_integrations.infrastructure.governance.audit import AuditLine, AuditReport, ExportedHead
+from memos_integrations.infrastructure.vault.rows import dumps
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.cubes import to_cube
+from memos_integrations.interface.json_values import clean_json
+from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.interface.time_verbs import require_cube
+from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+
+_PERMISSIONS = {
+    "read": Permission.READ,
+    "write": Permission.READ | Permission.WRITE,
+    "share": Permission.READ | Permission.SHARE,
+    "admin": Permission.ALL,
+}
+_DENIALS = {
+    "read": Permission.ALL,
+    "write": Permission.WRITE | Permission.SHARE | Permission.ADMIN,
+    "share": Permission.SHARE | Permission.ADMIN,
+    "admin": Permission.ADMIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a rule is about: a cube with everything under it, or one item."""
+
+    path: str
+    cid: int
+    iid: int | None
+    item: str | None
+
+
+class GovernanceVerbs(Verbs):
+    """Who may see and do what, and the proof of it."""
+
+    def create_cube(
+        self,
+        name: str,
+        *,
+        visibility: Visibility | str = Visibility.PRIVATE,
+        info: Mapping[str, Any] | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+    ) -> MemCube:
+        """A new cube owned by the asker, such as ``teams/acme/notes``."""
+        scope = self._scope(user, agent, session)
+        path = clean_path(name)
+        shown = _visibility(visibility)
+        facts = clean_json(info or {}, "info")
+
+        def work(tx: Transaction) -> MemCube:
+            if tx.find_cube(path) is not None:
+                raise UsageError(f"cube {path} exists already")
+            self._rooms.executor.ensure_own_name(tx, path)
+            row = tx.new_cube(path, visibility=shown, info=facts)
+            tx.audit("create_cube", cube=path)
+            return to_cube(tx.connection, row)
+
+        return self._write(scope, work, action="create_cube")
+
+    def share(
+        self,
+        item: str | None = None,
+        *,
+        to: str,
+        permission: str = "read",
+        ttl_seconds: float | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> None:
+        """Grant ``to`` (``"bob"``, ``"agent:planner"``, ``"role:auditor"``, ``"group:ops"``) a
+        permission (``read``, ``write``, ``share``, ``admin``) on one memory, or on a cube and
+        the cubes under it. Takes effect at once and ends by itself after ``ttl_seconds``."""
+        scope = self._scope(user, agent, session, cube)
+        rights = _permission(permission, _PERMISSIONS)
+        self._rule(scope, item, to, rights, Effect.ALLOW, ttl_seconds)
+
+    def deny(
+        self,
+        item: str | None = None,
+        *,
+        to: str,
+        permission: str = "read",
+        ttl_seconds: float | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> None:
+        """Forbid; wins over every grant, over visibility and over ownership."""
+        scope = self._scope(user, agent, session, cube)
+        rights = _permission(permission, _DENIALS)
+        self._rule(scope, item, to, rights, Effect.DENY, ttl_seconds)
+
+    def revoke(
+        self,
+        item: str | None = None,
+        *,
+        to: str,
+        denial: bool = False,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> None:
+        """Take a grant back (or, with ``denial=True``, lift a denial). Takes effect at once.
+
+        Raises ``NotFound`` when there is no such rule, so that a typing error is not success.
+        """
+        scope = self._scope(user, agent, session, cube)
+        kind, name = _subject(to)
+        effect = Effect.DENY if denial else Effect.ALLOW
+
+        def work(tx: Transaction) -> None:
+            target = self._target(tx, scope, item)
+            rule = Grant(tx.principal.tenant, target.path, kind, name, Permission.NONE, effect)
+            if not tx.revoke(rule, cid=target.cid, iid=target.iid):
+                raise NotFound(f"there is no such rule for {to} on {item or target.path}")
+            tx.audit("revoke", cube=target.path, items=_ids(target), extra={"to": to})
+
+        self._write(scope, work, action="revoke")
+
+    def grants(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> list[Grant]:
+        """The rules on a cube and its items; for those who may share it."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="grants", need=Permission.SHARE) as reading:
+            found_cubes = self._open_cubes(reading, scope)
+            found = reading.connection.execute(
+                "SELECT a.tenant, a.scope, a.subject_kind, a.subject, a.permissions, a.effect, "
+                "i.id, a.expires, a.gid FROM access a LEFT JOIN item i ON i.iid = a.iid "
+                "WHERE a.tenant = ? AND a.scope = ? ORDER BY a.gid",
+                (scope.principal.tenant, found_cubes[0].path if found_cubes else ""),
+            ).fetchall()
+        return [
+            Grant(t, s, SubjectKind(k), name, Permission(p), Effect(e), item, until, gid)
+            for t, s, k, name, p, e, item, until, gid in found
+        ]
+
+    def set_visibility(
+        self,
+        visibility: Visibility | str,
+        item: str | None = None,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> None:
+        """Who sees a memory (or a cube) without a grant: ``private``, ``tenant``, ``public``,
+        and for a memory ``inherit``."""
+        scope = self._scope(user, agent, session, cube)
+        shown = _visibility(visibility)
+        if item is None and shown is Visibility.INHERIT:
+            raise InvalidInput("a cube is private, tenant or public; inherit is for memories")
+
+        def work(tx: Transaction) -> None:
+            target = self._target(tx, scope, item)
+            if target.iid is None:
+                tx.execute(
+                    "UPDATE cube SET visibility = ? WHERE cid = ?", (shown.value, target.cid)
+                )
+            else:
+                tx.execute(
+                    "UPDATE item SET visibility = ? WHERE iid = ?", (shown.value, target.iid)
+                )
+            tx.emit(EventKind.ACCESS, target.cid, target.iid or 0)
+            tx.audit("set_visibility", cube=target.path, items=_ids(target), reason=shown.value)
+
+        self._write(scope, work, action="set_visibility")
+
+    def freeze(
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+        reason: str = "legal hold",
+    ) -> Changed:
+        """Put a legal hold on a memory: nobody changes, expires or erases it until ``thaw``."""
+        scope = self._scope(user, agent, session, cube)
+        return self._lock(scope, item, MemLifecycle.freeze, "freeze", reason)
+
+    def thaw(
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+        reason: str = "hold lifted",
+    ) -> Changed:
+        """Lift a legal hold; needs admin rights on the memory."""
+        scope = self._scope(user, agent, session, cube)
+        return self._lock(scope, item, MemLifecycle.thaw, "thaw", reason)
+
+    def quarantine(
+        self,
+        source: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+        reason: str = "quarantined",
+    ) -> list[str]:
+        """Hide everything one source brought from every search, at once; the ids hidden."""
+        scope = self._scope(user, agent, session, cube)
+        return self._set_quarantine(scope, source, reason, "quarantine")
+
+    def release(
+        self,
+        source: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+        reason: str = "released",
+    ) -> list[str]:
+        """End a quarantine; the ids that are shown again."""
+        scope = self._scope(user, agent, session, cube)
+        return self._set_quarantine(scope, source, reason, "release")
+
+    # -- audit --------------------------------------------------------------------------------
+
+    def audit(
+        self,
+        *,
+        item: str | None = None,
+        limit: int = 100,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> list[AuditLine]:
+        """The newest lines of the audit log: one's own, or, with admin rights on ``cube``,
+        everybody's on that cube."""
+        scope = self._scope(user, agent, session, cube)
+        self._rooms.vault.flush_reads()
+        who = scope.principal
+        with self._reading(scope, action="audit", need=Permission.ADMIN) as reading:
+            everyone = who.is_admin and scope.at_home
+            if not scope.at_home:
+                self._open_cubes(reading, scope)
+            return self._rooms.vault.audit_log.read(
+                reading.connection.execute,
+                tenant=who.tenant,
+                actor=who.name if scope.at_home and not everyone else None,
+                cube=None if scope.at_home else scope.cube,
+                item=item,
+                limit=limit,
+            )
+
+    def audit_verify(self, *, anchor: Mapping[str, object] | None = None) -> AuditReport:
+        """Whether the audit chain is unbroken, and still holds an anchored head if given."""
+        self._rooms.vault.flush_reads()
+        with self._rooms.vault.readers.snapshot() as connection:
+            return self._rooms.vault.audit_log.verify(connection.execute, anchor=anchor)
+
+    def audit_head(self) -> ExportedHead:
+        """The head of the audit chain, to be anchored outside this machine."""
+        self._rooms.vault.flush_reads()
+        with self._rooms.vault.readers.snapshot() as connection:
+            return self._rooms.vault.audit_log.export_head(connection.execute)
+
+    # -- what the verbs share -----------------------------------------------------------------
+
+    def _target(self, tx: Transaction, scope: Scope, item: str | None) -> _Target:
+        """What a rule is about, checked for the right to share it."""
+        if item is not None:
+            row = tx.item(item, Permission.SHARE)
+            return _Target(row.path, row.cid, row.iid, row.id)
+        cube = tx.find_cube(scope.cube)
+        if cube is None:
+            cube = self._rooms.executor.cube_for_writing(tx, scope.cube)
+        tx.gate(cube, Permission.SHARE)
+        return _Target(cube.path, cube.cid, None, None)
+
+    def _rule(
+        self,
+        scope: Scope,
+        item: str | None,
+        to: str,
+        rights: Permission,
+        effect: Effect,
+        ttl_seconds: float | None,
+    ) -> None:
+        kind, name = _subject(to)
+        if ttl_seconds is not None and not ttl_seconds > 0:
+            raise InvalidInput("ttl_seconds must be above 0")
+
+        def work(tx: Transaction) -> None:
+            target = self._target(tx, scope, item)
+            self._ensure_held(tx, target, rights)
+            until = None if ttl_seconds is None else tx.now + int(ttl_seconds * 1e6)
+            rule = Grant(
+                tx.principal.tenant, target.path, kind, name, rights, effect, expires=until
+            )
+            tx.grant(rule, cid=target.cid, iid=target.iid)
+            action = "share" if effect is Effect.ALLOW else "deny"
+            tx.audit(action, cube=target.path, items=_ids(target), extra={"to": to})
+
+        self._write(scope, work, action="share" if effect is Effect.ALLOW else "deny")
+
+    def _ensure_held(self, tx: Transaction, target: _Target, rights: Permission) -> None:
+        """Nobody gives away, or forbids, what they do not hold themselves."""
+        for one in (Permission.READ, Permission.WRITE, Permission.SHARE, Permission.ADMIN):
+            if one not in rights:
+                continue
+            governed = tx.governed(one)
+            if target.iid is None:
+                held = governed.gates([target.cid])[0].open
+            else:
+                held = bool(governed.items([target.iid], cids=[target.cid]))
+            if not held:
+                refusal = AccessDenied(
+                    f"{tx.principal.name} cannot pass on {str(one.name).lower()} rights on "
+                    f"{target.item or target.path} without holding them"
+                )
+                refusal.cube = target.path
+                raise refusal
+
+    def _lock(
+        self,
+        scope: Scope,
+        item: str,
+        step: Callable[..., Changed],
+        action: str,
+        reason: str,
+    ) -> Changed:
+        def work(tx: Transaction) -> Changed:
+            done = step(self._rooms.lifecycle, tx, item, reason=reason)
+            tx.audit(action, items=[item], reason=reason)
+            return done
+
+        return self._write(scope, work, action=action)
+
+    def _set_quarantine(self, scope: Scope, source: str, reason: str, action: str) -> list[str]:
+        clean_name(source, "source")
+        flag = int(action == "quarantine")
+
+        def work(tx: Transaction) -> list[str]:
+            cube = require_cube(tx, scope)
+            tx.gate(cube, Permission.ADMIN)
+            rows = tx.execute(
+                "SELECT DISTINCT i.iid, i.id FROM version v JOIN item i ON i.iid = v.iid "
+                "WHERE v.source = ? AND v.cid = ? AND i.quarantined <> ? ORDER BY i.iid",
+                (source, cube.cid, flag),
+            ).fetchall()
+            numbers = dumps([iid for iid, _ in rows])
+            tx.execute(
+                "UPDATE item SET quarantined = ? WHERE iid IN (SELECT value FROM json_each(?))",
+                (flag, numbers),
+            )
+            for iid, _ in rows:
+                tx.emit(EventKind.ACCESS, cube.cid, iid)
+            ids = [item for _, item in rows]
+            tx.audit(action, cube=cube.path, items=ids, reason=reason)
+            return ids
+
+        return self._write(scope, work, action=action)
+
+
+def _ids(target: _Target) -> Sequence[str]:
+    return [target.item] if target.item else []
+
+
+def _subject(to: str) -> tuple[SubjectKind, str]:
+    """``"bob"`` and ``"user:bob"`` are the user; ``agent:``, ``role:`` and ``group:`` as named."""
+    clean_name(to, "to")
+    kind, colon, name = to.partition(":")
+    if colon and kind in set(SubjectKind):
+        return SubjectKind(kind), clean_name(name, "to")
+    return SubjectKind.USER, to
+
+
+def _permission(name: str, table: Mapping[str, Permission]) -> Permission:
+    if name not in table:
+        raise InvalidInput(f"permission must be one of {', '.join(table)}")
+    return table[name]
+
+
+def _visibility(value: Visibility | str) -> Visibility:
+    try:
+        return Visibility(value)
+    except ValueError as error:
+        raise InvalidInput("visibility is private, tenant, public or inherit") from error

@@ -1,0 +1,209 @@
+"""MOS, the memory operating system: the composition root and the main path. Read this first.
+
+A call goes reader -> executor -> lifecycle -> vault on the way in, and operator -> vault on the
+way out. The verbs stand in the classes MOS is made of: ``Writes``, ``Reads``, ``TimeVerbs``,
+``GovernanceVerbs``, ``EraseVerb``, ``PortabilityVerbs``, ``TaskVerbs`` and ``FamiliarNames``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from memos_integrations.cube.acl import Principal
+from memos_integrations.cube.clock import SystemClock
+from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.ids import LATEST, Seq
+from memos_integrations.cube.ports import Clock, Embedder, TokenCounter, VectorIndex
+from memos_integrations.infrastructure.backends.embedders import (
+    CachedEmbedder,
+    as_embedder,
+    default_embedder,
+)
+from memos_integrations.infrastructure.backends.lexical import LexicalIndex
+from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
+from memos_integrations.infrastructure.governance.redaction import RedactionPolicy
+from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
+from memos_integrations.infrastructure.queue.worker import Worker
+from memos_integrations.infrastructure.vault.governed import Instant
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.interface.base import Rooms
+from memos_integrations.interface.erase_verb import EraseVerb
+from memos_integrations.interface.familiar import FamiliarNames
+from memos_integrations.interface.governance_verbs import GovernanceVerbs
+from memos_integrations.interface.reader import MemReader, micros_of
+from memos_integrations.interface.reads import Reads
+from memos_integrations.interface.settings import Settings
+from memos_integrations.interface.time_verbs import TimeVerbs
+from memos_integrations.interface.tokens import EstimatedTokens
+from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.fine_stage import FINE, FineStage
+from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.operator.fresh import FreshVectors
+from memos_integrations.operation.operator.search import MemOperator
+
+_log = logging.getLogger(__name__)
+
+
+class MemoryView(Reads):
+    """A read-only view of memory as it was: every reading verb, answered at one instant."""
+
+
+class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb):
+    """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
+
+    ``MOS("agent.db")`` opens or creates the file; ``MOS()`` keeps one that is removed on close.
+    ``embedder="default"`` takes the local model where the ``embed`` extra is installed (else
+    memories are found by their words alone, and ``stats()["arms"]`` says so); ``None`` does
+    without; any embedder of LangChain, LlamaIndex or your own will do. Thread-safe; several
+    processes may open one file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        principal: Principal | None = None,
+        embedder: object | Literal["default"] | None = "default",
+        vectors: VectorIndex | None = None,
+        tokens: TokenCounter | None = None,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        chosen = settings or Settings()
+        self._folder = None if path is not None else tempfile.TemporaryDirectory(prefix="memos-")
+        where = os.fspath(path) if path is not None else f"{self._folder_name()}/memory.db"
+        if not isinstance(where, str) or not where or "\x00" in where:
+            raise InvalidInput("path must be the name of a file, such as agent.db")
+        rooms = _compose(
+            str(Path(where)), chosen, clock or SystemClock(), embedder, vectors, tokens
+        )
+        super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
+        if chosen.worker:
+            rooms.vault.on_commit(rooms.worker.notify)
+            rooms.worker.start()
+
+    def _folder_name(self) -> str:
+        return self._folder.name if self._folder is not None else "."
+
+    def acting(self, principal: Principal) -> MOS:
+        """The same memory with another default principal (roles, groups, clearances, tenant)."""
+        twin = object.__new__(MOS)
+        twin._folder = None
+        Reads.__init__(twin, self._rooms, principal)
+        return twin
+
+    def as_of(
+        self, when: datetime | str | int, *, valid_at: datetime | str | None = None
+    ) -> MemoryView:
+        """Memory as it was at a time, or at a place of the log (``header.seq``): read-only.
+
+        ``valid_at`` asks what held in the world at another time than ``when``. Rights are the
+        ones held now: what was shared once and revoked since stays hidden.
+        """
+        if isinstance(when, int) and not isinstance(when, bool):
+            if not 0 <= when <= LATEST:
+                raise InvalidInput("a log position is a whole number from 0 upwards")
+            valid = None if valid_at is None else micros_of(valid_at, "valid_at")
+            return MemoryView(self._rooms, self._principal, Instant(Seq(when), valid))
+        micros = micros_of(when, "when")
+        with self._rooms.vault.reading(self._scope().principal) as reading:
+            seq = reading.seq_at(micros)
+        valid = micros if valid_at is None else micros_of(valid_at, "valid_at")
+        return MemoryView(self._rooms, self._principal, Instant(seq, valid))
+
+    @property
+    def path(self) -> str:
+        """The file this memory lives in."""
+        return self._rooms.vault.path
+
+    def close(self) -> None:
+        """Finish the tasks in hand, write what waits, release the file."""
+        self._rooms.worker.stop()
+        self._rooms.vault.close()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _compose(
+    path: str,
+    settings: Settings,
+    clock: Clock,
+    embedder: object | None,
+    vectors: VectorIndex | None,
+    tokens: TokenCounter | None,
+) -> Rooms:
+    """Build every part and hand each the parts it needs. Nothing else wires anything."""
+    embeds = _embedder(embedder)
+    queue = SqliteQueue()
+    vault = MemVault(
+        path,
+        clock=clock,
+        queue=queue,
+        text=LexicalIndex(),
+        vectors=(vectors or NumpyVectors()) if embeds is not None else None,
+        model=None if embeds is None else embeds.fingerprint,
+        synchronous=settings.synchronous,
+        busy_seconds=settings.busy_seconds,
+        audit_key=settings.audit_key,
+        audit_reads=settings.audit_reads,
+    )
+    fresh = None
+    if embeds is not None and vault.vectors is not None:
+        fresh = FreshVectors(embeds, vault.vectors)
+    redaction = replace(RedactionPolicy(), on_write=settings.mask_on_write)
+    lifecycle = MemLifecycle()
+    fine = FineStage(vault, lifecycle, embeds)
+    worker: Worker[Transaction] = Worker(
+        vault.maintain,
+        queue,
+        {FINE: fine},
+        clock=clock,
+        name=f"{os.getpid()}-{id(vault):x}",
+        lease_seconds=settings.lease_seconds,
+    )
+    return Rooms(
+        settings=settings,
+        vault=vault,
+        queue=queue,
+        worker=worker,
+        reader=MemReader(redaction=redaction, max_text_chars=settings.max_text_chars),
+        operator=MemOperator(vault, fresh=fresh),
+        lifecycle=lifecycle,
+        executor=Executor(
+            lifecycle, model=None if embeds is None else embeds.fingerprint, redaction=redaction
+        ),
+        embedder=embeds,
+        tokens=tokens or EstimatedTokens(),
+    )
+
+
+def _embedder(given: object | None) -> Embedder | None:
+    if given is None:
+        return None
+    found = default_embedder() if given == "default" else as_embedder(given)
+    if found is None:
+        _log.info(
+            "no embedder: memories are found by their words only; "
+            "pip install 'memos-integrations[embed]' adds search by meaning"
+        )
+        return None
+    return CachedEmbedder(found)

@@ -1,0 +1,412 @@
+"""The verbs that read. The same class answers for now and, through ``as_of``, for the past."""
+
+from __future__ import annotations
+
+import builtins
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from memos_integrations.cube.errors import InvalidInput, NotFound
+from memos_integrations.cube.filters import matches
+from memos_integrations.cube.header import SEARCHABLE, Link, Relation
+from memos_integrations.cube.ids import LATEST, CubePath, from_micros
+from memos_integrations.cube.item import Hit, MemoryItem
+from memos_integrations.cube.mem_cube import MemCube
+from memos_integrations.cube.provenance import ProvenanceStep
+from memos_integrations.infrastructure.backends.embedders import embed_query
+from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
+from memos_integrations.infrastructure.vault.governed import Instant
+from memos_integrations.infrastructure.vault.rows import Stored, to_item
+from memos_integrations.infrastructure.vault.vault import Reading
+from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.context import Context, pack
+from memos_integrations.interface.cubes import to_cube
+from memos_integrations.interface.reader import micros_of
+from memos_integrations.interface.scope import CubeName, Scope, Where
+from memos_integrations.operation.operator.arms import Query
+
+_MAX_QUERY_CHARS = 100_000
+_MAX_LIMIT = 10_000
+_BAD = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One step of a memory's history."""
+
+    version: int
+    at: datetime
+    actor: str
+    reason: str
+    item: MemoryItem
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a memory comes from and what was made of it, as far as the asker may see."""
+
+    item: MemoryItem
+    steps: tuple[ProvenanceStep, ...]
+    sources: tuple[MemoryItem, ...]
+    """What it was derived from, nearest first."""
+    derived: tuple[MemoryItem, ...]
+    """What was derived from it, nearest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a memory is or is not among the hits of a question."""
+
+    item: MemoryItem
+    hit: Hit | None
+    rank: int | None
+    """1 is best; ``None`` when a search does not show it."""
+    reasons: tuple[str, ...]
+
+
+class Reads(Verbs):
+    """Search, context and looking things up, at one instant of the time machine."""
+
+    def search(
+        self,
+        query: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002  -- the field's word
+        limit: int = 10,
+        explain: bool = False,
+        valid_at: datetime | str | None = None,
+    ) -> list[Hit]:
+        """The memories that fit ``query`` best, best first.
+
+        Raises ``AccessDenied`` for a cube of which the asker may see nothing, ``InvalidFilter``
+        for an unknown field or operator. ``explain=True`` adds the terms of each score;
+        ``valid_at`` asks what held in the world at that time.
+        """
+        _check_query(query, limit)
+        scope = self._scope(user, agent, session, cube)
+        where = scope.where(filter)
+        asked = Query(query, self._vector(query))
+        with self._reading(scope, action="search", instant=self._valid(valid_at)) as reading:
+            cubes = self._cubes(reading, scope)
+            found = self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
+        rows = [each.row for each in found]
+        self._rooms.vault.shown(scope.principal, "search", rows, cube=",".join(scope.cubes))
+        return [
+            Hit(
+                item=to_item(each.row, scope.principal),
+                score=each.score,
+                signals=each.terms if explain else (),
+            )
+            for each in found
+        ]
+
+    def context(
+        self,
+        query: str,
+        *,
+        budget_tokens: int = 1000,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002
+        limit: int = 20,
+    ) -> Context:
+        """A block of memories for a prompt, at most ``budget_tokens`` long, with provenance."""
+        if budget_tokens < 1:
+            raise InvalidInput("budget_tokens must be at least 1")
+        hits = self.search(
+            query,
+            user=user,
+            agent=agent,
+            session=session,
+            cube=cube,
+            filter=filter,
+            limit=limit,
+            explain=True,
+        )
+        return pack(hits, budget_tokens=budget_tokens, tokens=self._rooms.tokens)
+
+    def get(
+        self,
+        item: str,
+        *,
+        version: int | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> MemoryItem:
+        """One memory by id, at a version if given. Raises ``NotFound``."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="get") as reading:
+            row = self._item(reading, scope, item)
+            if version is not None:
+                row = _pick_version(self._versions(reading, row), item, version)
+            if row.tid is None or not _in_scope(row, scope):
+                raise NotFound(f"no memory {item} is visible to {scope.principal.name}")
+        self._rooms.vault.shown(scope.principal, "get", [row], cube=row.path)
+        return to_item(row, scope.principal)
+
+    def list(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002
+        limit: int = 100,
+        offset: int = 0,
+    ) -> builtins.list[MemoryItem]:
+        """The memories of the scope, newest first, archived and stale ones too."""
+        if limit < 0 or offset < 0:
+            raise InvalidInput("limit and offset must not be negative")
+        scope = self._scope(user, agent, session, cube)
+        where = scope.where(filter)
+        with self._reading(scope, action="list") as reading:
+            cids = [c.cid for c in self._open_cubes(reading, scope)]
+            rows = reading.governed.listing(cids=cids, where=where, limit=limit, offset=offset)
+        self._rooms.vault.shown(scope.principal, "list", rows, cube=",".join(scope.cubes))
+        return [to_item(row, scope.principal) for row in rows]
+
+    def count(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002
+    ) -> int:
+        """How many memories of the scope the asker may see."""
+        scope = self._scope(user, agent, session, cube)
+        where = scope.where(filter)
+        with self._reading(scope, action="count") as reading:
+            cids = [c.cid for c in self._open_cubes(reading, scope)]
+            return reading.governed.count(cids=cids, where=where)
+
+    def history(
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> builtins.list[VersionRecord]:
+        """Every version of a memory, oldest first, with who changed it and why."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="history") as reading:
+            rows = self._versions(reading, self._item(reading, scope, item))
+        self._rooms.vault.shown(scope.principal, "history", rows[-1:], cube=rows[-1].path)
+        return [
+            VersionRecord(
+                row.version,
+                from_micros(row.recorded),
+                row.actor,
+                row.reason,
+                to_item(row, scope.principal),
+            )
+            for row in rows
+        ]
+
+    def provenance(
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> Provenance:
+        """Where a memory comes from, step by step, and what was derived from it."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="provenance") as reading:
+            row = self._item(reading, scope, item)
+            sources = self._walk(reading, row, backwards=False)
+            derived = self._walk(reading, row, backwards=True)
+        self._rooms.vault.shown(scope.principal, "provenance", [row], cube=row.path)
+        seen = to_item(row, scope.principal)
+        return Provenance(
+            seen,
+            seen.header.provenance,
+            tuple(to_item(each, scope.principal) for each in sources),
+            tuple(to_item(each, scope.principal) for each in derived),
+        )
+
+    def links(
+        self,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> builtins.list[Link]:
+        """The typed links of a memory, both ways, to memories the asker may see."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="links") as reading:
+            row = self._item(reading, scope, item)
+            at = min(reading.asking.instant.seq, LATEST)
+            edges = reading.connection.execute(
+                "SELECT source, relation, target, target_version FROM edge "
+                "WHERE (source = ?1 OR target = ?1) AND seq_from <= ?2 AND seq_to > ?2 "
+                "ORDER BY seq_from, source, target",
+                (row.iid, at),
+            ).fetchall()
+            ends = self._visible(reading, [n for e in edges for n in (e[0], e[2])])
+        names = {each.iid: each.id for each in ends}
+        return [
+            Link(source=names[s], relation=Relation(r), target=names[t], target_version=v)
+            for s, r, t, v in edges
+            if s in names and t in names
+        ]
+
+    def explain(
+        self,
+        query: str,
+        item: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002
+    ) -> Explanation:
+        """Why this memory is, or is not, found by this question."""
+        scope = self._scope(user, agent, session, cube)
+        seen = self.get(item, user=user, agent=agent, session=session, cube=cube)
+        there = cube if cube is not None else seen.cube
+        hits = self.search(
+            query,
+            user=user,
+            agent=agent,
+            session=session,
+            cube=there,
+            filter=filter,
+            limit=1000,
+            explain=True,
+        )
+        for place, hit in enumerate(hits, 1):
+            if hit.id == item:
+                return Explanation(seen, hit, place, tuple(s.why for s in hit.signals))
+        return Explanation(seen, None, None, tuple(self._why_not(seen, scope, filter)))
+
+    def stats(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> dict[str, Any]:
+        """Counts of what the asker may see, by state, type and trust, and how search works."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="stats") as reading:
+            cids = [c.cid for c in self._open_cubes(reading, scope)]
+            by = {
+                name: reading.governed.tallies(name, cids=cids)
+                for name in ("state", "memory_type", "trust", "stale")
+            }
+            total = reading.governed.count(cids=cids)
+        embedder = self._rooms.embedder
+        return {
+            "cubes": [str(path) for path in scope.cubes],
+            "memories": total,
+            **by,
+            "embedder": embedder.fingerprint if embedder else None,
+            "arms": ["lexical", "vector"] if embedder else ["lexical"],
+        }
+
+    def cubes(
+        self, *, user: str | None = None, agent: str | None = None, session: str | None = None
+    ) -> builtins.list[MemCube]:
+        """The cubes the asker may read as a whole."""
+        scope = self._scope(user, agent, session)
+        with self._reading(scope, action="cubes") as reading:
+            open_ = [gate for gate in reading.governed.gates() if gate.open]
+            rows = [
+                row
+                for gate in open_
+                for row in reading.cubes([CubePath(gate.path)], tenant=gate.tenant)
+            ]
+            return [to_cube(reading.connection, row) for row in rows]
+
+    # -- what the verbs share -----------------------------------------------------------------
+
+    def _vector(self, query: str) -> Any:
+        embedder = self._rooms.embedder
+        return None if embedder is None or not query.strip() else embed_query(embedder, query)
+
+    def _valid(self, valid_at: datetime | str | None) -> Instant:
+        if valid_at is None:
+            return self._instant
+        return replace(self._instant, valid_micros=micros_of(valid_at, "valid_at"))
+
+    def _versions(self, reading: Reading, row: Stored) -> builtins.list[Stored]:
+        """The versions of an item up to the instant; visible because the item is."""
+        return reading.governed.versions(row.iid, cids=[row.cid], upto=reading.asking.instant.seq)
+
+    def _walk(self, reading: Reading, row: Stored, *, backwards: bool) -> builtins.list[Stored]:
+        graph = SqliteGraph(reading.connection, at=reading.asking.instant.seq)
+        reached = graph.walk(
+            [row.iid], relations=[Relation.DERIVED_FROM], depth=16, backwards=backwards
+        )
+        return self._visible(reading, [r.item for r in reached])
+
+    def _visible(self, reading: Reading, items: Sequence[int]) -> builtins.list[Stored]:
+        """These item rows as far as the asker may see them, in the order given."""
+        cids = reading.cubes_of(items)
+        rows = {r.iid: r for r in reading.governed.items(items, cids=cids)}
+        return [rows[n] for n in dict.fromkeys(items) if n in rows]
+
+    def _why_not(self, item: MemoryItem, scope: Scope, where: Where) -> builtins.list[str]:
+        header = item.header
+        reasons: list[str] = []
+        asked = scope.where(where)
+        if asked is not None and not matches(asked, item):
+            reasons.append("the filter or the scope leaves it out")
+        if header.state not in SEARCHABLE:
+            reasons.append(f"it is {header.state.value}")
+        if header.stale:
+            reasons.append("a source it was derived from changed since (stale)")
+        if header.quarantined:
+            reasons.append("its source is quarantined")
+        if header.valid_to is not None:
+            reasons.append(f"it was valid until {header.valid_to:%d %B %Y}")
+        if header.embedding is None and self._rooms.embedder is not None:
+            reasons.append("it has no vector yet: its fine stage is still to come")
+        return reasons or ["it shares neither words nor meaning with the question"]
+
+
+def _check_query(query: object, limit: int) -> None:
+    if not isinstance(query, str):
+        raise InvalidInput(f"query must be text, not {type(query).__name__}")
+    if len(query) > _MAX_QUERY_CHARS:
+        raise InvalidInput(f"query is longer than {_MAX_QUERY_CHARS} characters")
+    if _BAD.search(query):
+        raise InvalidInput("query holds NUL or lone surrogates; send valid text")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 0 < limit <= _MAX_LIMIT:
+        raise InvalidInput(f"limit must be a whole number from 1 to {_MAX_LIMIT}")
+
+
+def _pick_version(rows: Sequence[Stored], item: str, version: int) -> Stored:
+    for row in rows:
+        if row.version == version:
+            return row
+    raise NotFound(f"memory {item} has no version {version}; it has 1 to {rows[-1].version}")
+
+
+def _in_scope(row: Stored, scope: Scope) -> bool:
+    """Whether the item lies in the cubes and passes the narrowing that the call named."""
+    if not scope.at_home and row.path not in scope.cubes:
+        return False
+    return scope.narrow is None or matches(scope.narrow, to_item(row, scope.principal))

@@ -1,0 +1,54 @@
+"""Settings of one MOS: built once at the edge, handed down by constructor, never global."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from memos_integrations.cube.errors import UsageError
+
+ENVIRONMENT_PREFIX = "MEMOS_"
+
+
+class Settings(BaseModel):
+    """How a MOS behaves. Every field has a safe default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    tenant: str = "default"
+    default_user: str = "default"
+    """Who asks when no verb names a user or an agent."""
+    synchronous: Literal["full", "normal"] = "full"
+    """``full``: a returned write survives power loss. ``normal``: faster; power loss may take
+    the last commits, never the file."""
+    worker: bool = True
+    """Run the fine stage in a thread of this process. ``False`` leaves it to ``memos worker``."""
+    audit_reads: bool = True
+    """Log who read what, in batches. Denials and writes are always logged."""
+    audit_key: bytes | None = Field(default=None, repr=False)
+    """Key of the audit chain, kept by you; by default one is made and kept in the file."""
+    mask_on_write: frozenset[str] = frozenset({"secret"})
+    """Labels whose spans are replaced before anything is stored."""
+    busy_seconds: float = Field(default=10.0, gt=0)
+    max_text_chars: int = Field(default=4_000_000, gt=0)
+    lease_seconds: float = Field(default=60.0, gt=0)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], **given: Any) -> Settings:
+        """Settings from ``MEMOS_*`` variables, overridden by ``given``.
+
+        For programs at the edge (the command line does this); the library reads no environment.
+        """
+        found = {
+            name: environment[ENVIRONMENT_PREFIX + name.upper()]
+            for name in ("tenant", "default_user", "synchronous", "worker", "audit_reads")
+            if ENVIRONMENT_PREFIX + name.upper() in environment
+        }
+        try:
+            return cls.model_validate(found | given)
+        except ValidationError as error:
+            raise UsageError(
+                f"a MEMOS_ setting is not legal: {error.error_count()} errors in {sorted(found)}"
+            ) from error

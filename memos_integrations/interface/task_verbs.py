@@ -1,0 +1,186 @@
+"""The verbs of background work: how far it is, waiting for it, running it, keeping house."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.errors import NotFound, TaskFailed, TaskTimeout
+from memos_integrations.cube.outcomes import AddResult, Changed
+from memos_integrations.infrastructure.queue.sqlite import TaskStatus
+from memos_integrations.infrastructure.vault.check import CheckReport
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.scope import CubeName
+from memos_integrations.interface.time_verbs import require_cube
+from memos_integrations.operation.executor import queue_fine_stage
+
+_PAUSE_SECONDS = 0.005
+_ENDED = ("completed", "failed", "cancelled")
+_ITEMS_PER_TASK = 512
+
+
+class TaskVerbs(Verbs):
+    """Looking after the durable queue and the file."""
+
+    def task_status(
+        self,
+        task: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> TaskStatus:
+        """How far a task is. Raises ``NotFound`` for one of a cube the asker may not read."""
+        scope = self._scope(user, agent, session, cube)
+        with self._reading(scope, action="task_status") as reading:
+            found = self._rooms.queue.status(reading.connection, task)
+            gates = reading.governed.gates([found.cube]) if found and found.cube else []
+            if found is None or not any(gate.open for gate in gates):
+                raise NotFound(f"no task {task} is visible to {scope.principal.name}")
+            return found
+
+    def cancel_task(
+        self,
+        task: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> bool:
+        """End a waiting or running task; whether it was still to be ended."""
+        scope = self._scope(user, agent, session, cube)
+
+        def work(tx: Transaction) -> bool:
+            found = self._rooms.queue.status(tx, task)
+            gates = tx.governed(Permission.WRITE).gates([found.cube or 0]) if found else []
+            if not any(gate.open for gate in gates):
+                raise NotFound(f"no task {task} is visible to {scope.principal.name}")
+            done = self._rooms.queue.cancel(tx, task, now=tx.now)
+            tx.audit("cancel_task", reason=task)
+            return done
+
+        return self._write(scope, work, action="cancel_task")
+
+    def wait(
+        self,
+        what: AddResult | Changed | str | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Return once the fine stage of a result, one task, or (``None``) everything is done.
+
+        Works the queue itself where no worker thread runs. Raises ``TaskFailed`` with the
+        reason, or ``TaskTimeout``; the tasks go on all the same.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            found = self._statuses(what)
+            _raise_failed(found if what is not None else ())
+            open_ = [s for s in found if s.state not in _ENDED]
+            if progress is not None and found:
+                progress(sum(_share(s) for s in found) / len(found))
+            if not open_:
+                return
+            if time.monotonic() > deadline:
+                raise TaskTimeout(f"{len(open_)} tasks were still open after {timeout_seconds} s")
+            if self._rooms.settings.worker or not self._rooms.worker.run_once():
+                time.sleep(_PAUSE_SECONDS)
+
+    def work(self, *, timeout_seconds: float = 3600.0) -> int:
+        """Work the queue in this thread until nothing is due; how many attempts were made."""
+        self.expire_due()
+        return self._rooms.worker.run_until_idle(timeout_seconds)
+
+    def expire_due(self) -> int:
+        """Turn memories whose time has run out into tombstones; how many.
+
+        Reads hide them from the instant they expire; this is the housekeeping after it.
+        """
+
+        def work(tx: Transaction) -> int:
+            rows = tx.execute(
+                "SELECT i.iid FROM item i JOIN version v ON v.iid = i.iid AND v.seq_to > ? "
+                "WHERE i.expires IS NOT NULL AND i.expires <= ? AND i.legal_hold = 0 "
+                "AND v.state NOT IN ('expired', 'deleted', 'frozen') LIMIT 1000",
+                (2**63 - 2, tx.now),
+            ).fetchall()
+            due = current(tx, [iid for (iid,) in rows])
+            for row in due:
+                self._rooms.lifecycle.expire(tx, row, reason="time to live ran out")
+            if due:
+                tx.audit("expire", items=[row.id for row in due], reason="time to live ran out")
+            return len(due)
+
+        total = 0
+        while done := self._rooms.vault.maintain(work):
+            total += done
+        return total
+
+    def reembed(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
+    ) -> tuple[str, ...]:
+        """Make a cube's vectors anew with the present embedder, online; the tasks doing it.
+
+        Until they are done the cube is searched by words where vectors are missing.
+        """
+        scope = self._scope(user, agent, session, cube)
+
+        def work(tx: Transaction) -> tuple[str, ...]:
+            row = require_cube(tx, scope)
+            tx.gate(row, Permission.ADMIN)
+            tx.execute("DELETE FROM embedding WHERE cid = ?", (row.cid,))
+            tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (row.cid,))
+            found = tx.execute(
+                "SELECT iid FROM version WHERE cid = ? AND seq_to > ? AND tid IS NOT NULL "
+                "ORDER BY iid",
+                (row.cid, 2**63 - 2),
+            ).fetchall()
+            items = [iid for (iid,) in found]
+            tx.audit("reembed", cube=row.path)
+            return tuple(
+                queue_fine_stage(tx, row.cid, items[n : n + _ITEMS_PER_TASK])
+                for n in range(0, len(items), _ITEMS_PER_TASK)
+            )
+
+        return self._write(scope, work, action="reembed")
+
+    def check(self, *, progress: Callable[[str], None] | None = None) -> CheckReport:
+        """Prove the vault's six invariants on the file as it stands now."""
+        return self._rooms.vault.check(progress=progress)
+
+    def flush(self) -> None:
+        """Write the waiting read traces (usage and audit of reads) now."""
+        self._rooms.vault.flush_reads()
+
+    def _statuses(self, what: AddResult | Changed | str | None) -> list[TaskStatus]:
+        with self._rooms.vault.readers.snapshot() as connection:
+            if what is None:
+                rows = connection.execute(
+                    "SELECT id FROM task WHERE state IN ('waiting', 'running')"
+                ).fetchall()
+                ids: Iterable[str] = [row[0] for row in rows]
+            else:
+                ids = (what,) if isinstance(what, str) else what.task_ids
+            found = [self._rooms.queue.status(connection, task) for task in ids]
+        return [status for status in found if status is not None]
+
+
+def _share(status: TaskStatus) -> float:
+    return 1.0 if status.state in _ENDED else status.progress
+
+
+def _raise_failed(found: Iterable[TaskStatus]) -> None:
+    for status in found:
+        if status.state in ("failed", "cancelled"):
+            raise TaskFailed(f"task {status.id} {status.state}: {status.error or 'no reason'}")

@@ -1,0 +1,176 @@
+"""The fine stage of a write: what a rough memory becomes, through the durable queue.
+
+Here: exact duplicates are folded into the memory they repeat, words are embedded, and the item
+is activated. Runs at any time after the write; until then the memory is found by its words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memos_integrations.cube.errors import EmbedderMismatch
+from memos_integrations.cube.events import EventKind
+from memos_integrations.cube.header import State
+from memos_integrations.cube.ports import Embedder, Matrix, Task
+from memos_integrations.infrastructure.vault.indexed_text import indexed_text
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+
+FINE = "fine"
+"""The kind of task that carries the fine stage."""
+
+Effect = Callable[[Transaction], str | None]
+_BATCH = 64
+
+
+@dataclass(slots=True)
+class _Words:
+    """Words to embed, with the number they are kept under."""
+
+    tid: int
+    text: str
+
+
+class FineStage:
+    """Handles ``fine`` tasks. Embedding happens outside any transaction."""
+
+    def __init__(self, vault: MemVault, lifecycle: MemLifecycle, embedder: Embedder | None) -> None:
+        self._vault = vault
+        self._lifecycle = lifecycle
+        self._embedder = embedder
+        self._progress: dict[str, float] = {}
+
+    def progress(self, task: Task) -> float | None:
+        """The share of the task's words that are embedded."""
+        return self._progress.get(task.id)
+
+    def prepare(self, task: Task) -> Effect:
+        """Embed what the task names; the effect folds, keeps vectors and activates."""
+        return self.prepare_many([task])[0]
+
+    def prepare_many(self, tasks: Sequence[Task]) -> list[Effect]:
+        """As ``prepare``, with one pass of the model over all tasks."""
+        words = {task.id: self._words(_items(task)) for task in tasks}
+        vectors = self._embed(words)
+        for task in tasks:
+            self._progress.pop(task.id, None)
+        return [self._effect(task, words[task.id], vectors) for task in tasks]
+
+    def _words(self, items: Sequence[int]) -> list[_Words]:
+        """The words of these items that have no vector of this model yet."""
+        if self._embedder is None:
+            return []
+        with self._vault.readers.snapshot() as connection:
+            rows = connection.execute(
+                "SELECT t.tid, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
+                "FROM version v JOIN content t ON t.tid = v.tid "
+                "LEFT JOIN embedding e ON e.tid = t.tid AND e.model = ? "
+                "WHERE v.seq_to > ? AND e.tid IS NULL "
+                "AND v.iid IN (SELECT value FROM json_each(?))",
+                (self._embedder.fingerprint, 2**63 - 2, json.dumps(list(items))),
+            ).fetchall()
+        return [
+            _Words(tid, indexed_text(text=text, spans=spans, speaker=who, time=time))
+            for tid, text, spans, who, time in rows
+        ]
+
+    def _embed(self, words: dict[str, list[_Words]]) -> dict[int, np.ndarray]:
+        if self._embedder is None:
+            return {}
+        made: dict[int, np.ndarray] = {}
+        todo = [(task, word) for task, each in words.items() for word in each]
+        todo.sort(key=lambda pair: len(pair[1].text))  # like lengths together: less padding
+        for start in range(0, len(todo), _BATCH):
+            batch = todo[start : start + _BATCH]
+            for (_, word), vector in zip(
+                batch, self._embedder.embed([word.text for _, word in batch]), strict=True
+            ):
+                made[word.tid] = vector
+            for task, _ in batch:
+                self._progress[task] = (start + len(batch)) / len(todo)
+        return made
+
+    def _effect(
+        self, task: Task, words: Sequence[_Words], vectors: dict[int, np.ndarray]
+    ) -> Effect:
+        items = _items(task)
+
+        def effect(tx: Transaction) -> str:
+            rows = current(tx, items)
+            embedded = self._keep_vectors(tx, rows, words, vectors)
+            folded = self._settle(tx, rows)
+            return json.dumps({"items": len(rows), "folded": folded, "embedded": embedded})
+
+        return effect
+
+    def _keep_vectors(
+        self,
+        tx: Transaction,
+        rows: Sequence[Stored],
+        words: Sequence[_Words],
+        vectors: dict[int, np.ndarray],
+    ) -> int:
+        # The words may have been corrected or erased since: only those still told get a vector.
+        told = {row.tid for row in rows}
+        tids = [word.tid for word in words if word.tid in told and word.tid in vectors]
+        if not tids or self._embedder is None:
+            return 0
+        cid = rows[0].cid
+        _claim_cube(tx, cid, self._embedder.fingerprint)
+        matrix: Matrix = np.stack([vectors[tid] for tid in tids])
+        tx.embed(cid, tids, self._embedder.fingerprint, matrix)
+        for row in rows:
+            if row.tid in set(tids) and row.state != State.GENERATED:
+                tx.emit(EventKind.EMBEDDED, cid, row.iid, version=row.version)
+        return len(tids)
+
+    def _settle(self, tx: Transaction, rows: Iterable[Stored]) -> int:
+        """Fold exact duplicates, activate the rest; how many were folded."""
+        folded = 0
+        for row in rows:
+            if row.state != State.GENERATED:
+                continue
+            kept = _original(tx, row)
+            if kept is None:
+                tx.revise(row, reason="fine stage", state=State.ACTIVATED.value)
+            else:
+                self._lifecycle.fold(tx, row, kept, reason=f"repeats {kept.id}")
+                folded += 1
+        return folded
+
+
+def _items(task: Task) -> list[int]:
+    return [int(n) for n in json.loads(task.payload)["items"]]
+
+
+def _claim_cube(tx: Transaction, cid: int, fingerprint: str) -> None:
+    tx.execute(
+        "UPDATE cube SET embedding = ? WHERE cid = ? AND embedding IS NULL", (fingerprint, cid)
+    )
+    row = tx.execute("SELECT embedding, path FROM cube WHERE cid = ?", (cid,)).fetchone()
+    if row is not None and row[0] != fingerprint:
+        raise EmbedderMismatch(
+            f"cube {row[1]} was embedded by {row[0]}, not {fingerprint}: re-embed it"
+        )
+
+
+def _original(tx: Transaction, row: Stored) -> Stored | None:
+    """The earlier live memory that says exactly the same under the same rights, if any."""
+    found = tx.execute(
+        "SELECT v.iid FROM content t JOIN content o ON o.cid = t.cid AND o.fold = t.fold "
+        "JOIN version v ON v.tid = o.tid JOIN item i ON i.iid = v.iid JOIN item m ON m.iid = ? "
+        "WHERE t.tid = ? AND v.iid < ? AND v.seq_to > ? AND v.stale = 0 AND o.data IS t.data "
+        "AND v.state IN ('generated', 'activated', 'frozen') AND i.owner = m.owner "
+        "AND i.visibility = m.visibility AND i.labels IS m.labels AND i.trust = m.trust "
+        "AND i.expires IS m.expires AND i.quarantined = 0 "
+        "AND v.memory_type = ? AND v.valid_to IS ? ORDER BY v.iid LIMIT 1",
+        (row.iid, row.tid, row.iid, 2**63 - 2, row.memory_type, row.valid_to),
+    ).fetchone()
+    return None if found is None else next(iter(current(tx, [found[0]])), None)

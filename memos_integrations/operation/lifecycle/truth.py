@@ -1,0 +1,40 @@
+"""Truth maintenance: when a source changes, everything derived from it is found and marked.
+
+Called inside the transaction that changes the source, so nobody can read a derived memory whose
+source is already another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memos_integrations.cube.header import Relation
+from memos_integrations.cube.ids import LATEST
+from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
+from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import Transaction
+
+_MAX_DEPTH = 64
+
+
+def dependents(tx: Transaction, items: Sequence[int]) -> list[Stored]:
+    """Everything derived from these item rows, directly or over several steps, nearest first."""
+    graph = SqliteGraph(tx.connection, at=LATEST)
+    reached = graph.walk(
+        list(items), relations=[Relation.DERIVED_FROM], depth=_MAX_DEPTH, backwards=True
+    )
+    return current(tx, [r.item for r in reached])
+
+
+def mark_stale(tx: Transaction, source: Stored, *, reason: str) -> list[str]:
+    """Mark what was derived from ``source`` as stale; the ids of what was marked.
+
+    Frozen memories are marked too: a legal hold keeps the words, not their standing.
+    """
+    marked: list[str] = []
+    for row in dependents(tx, [source.iid]):
+        if row.tid is not None and not row.stale:
+            tx.revise(row, reason=f"source {source.id} {reason}", stale=1)
+            marked.append(row.id)
+    return marked

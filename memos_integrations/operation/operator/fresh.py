@@ -1,0 +1,61 @@
+"""Read your own writes by meaning: vectors for what the fine stage has not reached yet.
+
+A question asked right after ``add`` must find it, so the newest few memories that still wait are
+embedded on the spot into this process's index. The fine stage keeps its own vectors later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from memos_integrations.cube.ports import Embedder, VectorEntry
+from memos_integrations.infrastructure.vault.indexed_text import indexed_text
+from memos_integrations.infrastructure.vault.projections import VectorProjection
+from memos_integrations.infrastructure.vault.vault import Reading
+
+_MAX_EMBEDDED = 32
+
+
+class FreshVectors:
+    """Fills the gap between a write and its fine stage, for a bounded number of memories."""
+
+    def __init__(self, embedder: Embedder, projection: VectorProjection) -> None:
+        self._embedder = embedder
+        self._projection = projection
+
+    def fill(self, reading: Reading, cubes: Sequence[int]) -> None:
+        """Put vectors of the newest waiting memories of these cubes into the index."""
+        for cube in cubes:
+            held = self._projection.index.versions(cube)
+            rows = [row for row in _waiting(reading, cube) if row[0] not in held]
+            if rows:
+                words = [
+                    indexed_text(text=text, spans=spans, speaker=who, time=time)
+                    for _, _, text, spans, who, time in rows
+                ]
+                vectors = self._embedder.embed(words)
+                made = [VectorEntry(r[0], r[1], v) for r, v in zip(rows, vectors, strict=True)]
+                self._projection.index.upsert(cube, made)
+
+
+def _waiting(
+    reading: Reading, cube: int
+) -> list[tuple[int, int, str, str | None, str | None, int]]:
+    tasks = reading.connection.execute(
+        "SELECT payload FROM task WHERE state IN ('waiting', 'running') AND cid = ? "
+        "ORDER BY tid DESC LIMIT 8",
+        (cube,),
+    ).fetchall()
+    if not tasks:
+        return []
+    items = [n for (payload,) in tasks for n in json.loads(payload).get("items", [])]
+    newest = sorted(items, reverse=True)[:_MAX_EMBEDDED]
+    return reading.connection.execute(
+        "SELECT v.iid, v.version, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
+        "FROM version v JOIN content t ON t.tid = v.tid LEFT JOIN embedding e ON e.tid = v.tid "
+        "WHERE v.seq_to > ? AND e.tid IS NULL AND v.stale = 0 "
+        "AND v.state IN ('generated', 'activated', 'frozen') "
+        "AND v.iid IN (SELECT value FROM json_each(?))",
+        (2**63 - 2, json.dumps(newest)),
+    ).fetchall()
