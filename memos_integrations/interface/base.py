@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -77,7 +77,7 @@ class Verbs:
         action: str,
         need: Permission = Permission.READ,
         instant: Instant | None = None,
-    ) -> Iterator[Reading]:
+    ) -> Generator[Reading]:
         at = self._instant if instant is None else instant
         with self._rooms.vault.reading(
             scope.principal, need=need, instant=at, action=action

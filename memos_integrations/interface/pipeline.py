@@ -40,7 +40,7 @@ class Pipeline:
         self.results: list[AddResult | Changed] = []
         """One result per operation, once the block has ended."""
 
-    def add(self, messages: Messages, *, derived_from: Sequence[str] = (), **about: Any) -> None:
+    def add(self, /, messages: Messages, *, derived_from: Sequence[str] = (), **about: Any) -> None:
         """As ``MOS.add``; a message that cannot be stored refuses the whole pipeline."""
         known = About(**about)
         rooms = self._rooms
@@ -52,7 +52,7 @@ class Pipeline:
             raise UsageError(f"message {first} cannot be stored: {refused[first].reason}")
         self._ops.append(AddOp(self._scope.cube, tuple(drafts), tuple(derived_from)))
 
-    def update(self, item: str, text: str | None = None, **columns: Any) -> None:
+    def update(self, /, item: str, text: str | None = None, **columns: Any) -> None:
         """As ``MOS.update``."""
         reason = columns.pop("reason", "corrected")
         expected = columns.pop("expected_version", None)

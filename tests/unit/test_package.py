@@ -65,7 +65,10 @@ INSTALLED = set(packages_distributions())
 def python(code: str, folder: Path, stdin: str = "") -> str:
     """What ``code`` prints in an interpreter of its own that works and lives in ``folder``."""
     path = os.pathsep.join(str(package.parent) for package in PACKAGES)
-    env = os.environ | {"PYTHONPATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"PYTHONPATH": path, "HOME": str(folder)}
+    # Compiled files are kept, as for any user, but outside the folder and the checkout.
+    env["PYTHONPYCACHEPREFIX"] = str(folder.with_name(folder.name + "-compiled"))
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=folder,

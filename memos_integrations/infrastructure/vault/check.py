@@ -55,7 +55,7 @@ def check(
     progress: Callable[[str], None] | None = None,
 ) -> CheckReport:
     """Prove the invariants over this snapshot. Projections must have been caught up to it."""
-    say = progress or (lambda _: None)
+    say = progress or _quietly
     findings: list[Finding] = []
     say("file")
     findings += _file(connection)
@@ -79,6 +79,10 @@ def check(
         blobs=_count(connection, "SELECT count(*) FROM blob"),
         findings=tuple(findings[:_MAX_FINDINGS]),
     )
+
+
+def _quietly(_: str) -> None:
+    return None
 
 
 def _count(connection: sqlite3.Connection, sql: str) -> int:

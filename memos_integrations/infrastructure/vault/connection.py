@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ _TRANSLATIONS: tuple[tuple[set[int], type[MemosError], str], ...] = (
 
 
 @contextmanager
-def map_errors(path: str) -> Iterator[None]:
+def map_errors(path: str) -> Generator[None]:
     """Turn the driver's errors into ours, keeping the original as ``__cause__``."""
     try:
         yield
@@ -168,7 +168,7 @@ class Readers:
         return found
 
     @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Generator[sqlite3.Connection]:
         """A read transaction: everything inside sees one state of the vault."""
         connection = self.get()
         with map_errors(self._path):

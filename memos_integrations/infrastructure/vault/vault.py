@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -192,7 +192,7 @@ class MemVault:
         need: Permission = Permission.READ,
         instant: Instant = NOW,
         action: str = "read",
-    ) -> Iterator[Reading]:
+    ) -> Generator[Reading]:
         """A governed snapshot for this principal. A refusal inside it is audited."""
         self._ensure_open()
         asking = Asking(principal, self.now(), need, instant)
