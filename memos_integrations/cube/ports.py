@@ -110,6 +110,16 @@ class VectorIndex(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class DurableVectorIndex(VectorIndex, Protocol):
+    """A vector index with files or a server of its own: it outlives the process, several
+    processes share it, and what is deleted must also leave its files."""
+
+    def purge(self, cube: int) -> None:
+        """Make the cube's deleted vectors unreadable, as far as the engine can."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TextEntry:
     item: int

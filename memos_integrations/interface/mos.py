@@ -33,7 +33,7 @@ from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
 from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
-from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.erase_verb import EraseVerb
 from memos_integrations.interface.familiar import FamiliarNames
@@ -48,6 +48,7 @@ from memos_integrations.operation.fine_stage import FINE, FineStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.search import MemOperator
+from memos_integrations.operation.project_stage import ProjectStage
 
 _log = logging.getLogger(__name__)
 
@@ -166,16 +167,14 @@ def _compose(
         audit_key=settings.audit_key,
         audit_reads=settings.audit_reads,
     )
-    fresh = None
-    if embeds is not None and vault.vectors is not None:
-        fresh = FreshVectors(embeds, vault.vectors)
+    fresh = None if embeds is None else FreshVectors(embeds)
     redaction = replace(RedactionPolicy(), on_write=settings.mask_on_write)
     lifecycle = MemLifecycle()
     fine = FineStage(vault, lifecycle, embeds)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
-        {FINE: fine},
+        {FINE: fine, PROJECT: ProjectStage(vault)},
         clock=clock,
         name=f"{os.getpid()}-{id(vault):x}",
         lease_seconds=settings.lease_seconds,

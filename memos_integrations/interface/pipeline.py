@@ -37,6 +37,8 @@ class Pipeline:
         self._execute = execute
         self._key = key
         self._ops: list[Operation] = []
+        # Drafts hold the time they were read at, so a retry is known by what was handed in.
+        self._handed_in: dict[int, object] = {}
         self.results: list[AddResult | Changed] = []
         """One result per operation, once the block has ended."""
 
@@ -50,6 +52,7 @@ class Pipeline:
         if refused:
             first = min(refused)
             raise UsageError(f"message {first} cannot be stored: {refused[first].reason}")
+        self._handed_in[len(self._ops)] = ("add", messages, known, tuple(derived_from))
         self._ops.append(AddOp(self._scope.cube, tuple(drafts), tuple(derived_from)))
 
     def update(self, /, item: str, text: str | None = None, **columns: Any) -> None:
@@ -91,5 +94,6 @@ class Pipeline:
         trace: TracebackType | None,
     ) -> None:
         if kind is None and self._ops:
-            request = Request("pipeline", self._ops)
+            asked = [self._handed_in.get(n, op) for n, op in enumerate(self._ops)]
+            request = Request("pipeline", self._scope.cube, asked)
             self.results = self._execute(self._scope, self._ops, self._key, request)

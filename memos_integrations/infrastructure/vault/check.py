@@ -12,10 +12,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.governance.audit import AuditLog
-from memos_integrations.infrastructure.vault.projections import Feed, Projection
+from memos_integrations.infrastructure.vault.projections import Change, Feed
 
 _MAX_FINDINGS = 100
 
@@ -45,10 +46,24 @@ class CheckReport:
         return not self.findings
 
 
+class Held(Protocol):
+    """What the proof needs of a projection."""
+
+    name: str
+
+    def takes(self, change: Change) -> bool:
+        """Whether a live item belongs into it."""
+        ...
+
+    def versions(self, cube: int) -> dict[int, int]:
+        """Item -> version held."""
+        ...
+
+
 def check(
     connection: sqlite3.Connection,
     *,
-    projections: Iterable[Projection],
+    projections: Iterable[Held],
     model: str | None,
     audit: AuditLog,
     blobs: BlobStore,
@@ -96,7 +111,7 @@ def _file(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _projections(
-    connection: sqlite3.Connection, projections: list[Projection], model: str | None
+    connection: sqlite3.Connection, projections: list[Held], model: str | None
 ) -> Iterator[Finding]:
     feed = Feed(connection, model=model)
     cubes = [row[0] for row in connection.execute("SELECT cid FROM cube ORDER BY cid")]
@@ -109,7 +124,7 @@ def _projections(
 
 
 def _compare(
-    projection: Projection, cube: int, truth: dict[int, int], known: set[int]
+    projection: Held, cube: int, truth: dict[int, int], known: set[int]
 ) -> Iterator[Finding]:
     # A live item may have a vector in memory before its fine stage has kept one.
     held = projection.versions(cube)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -26,7 +28,14 @@ from memos_integrations.cube.errors import (
 )
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import LATEST, CubePath, Seq, to_micros
-from memos_integrations.cube.ports import Clock, TaskQueue, TextIndex, VectorIndex
+from memos_integrations.cube.ports import (
+    Clock,
+    DurableVectorIndex,
+    TaskQueue,
+    TaskSpec,
+    TextIndex,
+    VectorIndex,
+)
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog
 from memos_integrations.infrastructure.vault.check import CheckReport, check
@@ -40,6 +49,7 @@ from memos_integrations.infrastructure.vault.connection import (
 from memos_integrations.infrastructure.vault.erase import Taken
 from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Governed, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
+from memos_integrations.infrastructure.vault.outside import OutsideVectors
 from memos_integrations.infrastructure.vault.projections import (
     Follower,
     Projection,
@@ -56,6 +66,10 @@ from memos_integrations.infrastructure.vault.transaction import CubeRow, Transac
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
+_PURGE_TRIES = 50
+_PURGE_PAUSE_SECONDS = 0.1
+PROJECT = "project"
+"""The kind of task that feeds an outside vector engine."""
 
 
 class Reading:
@@ -129,10 +143,14 @@ class MemVault:
         self.audit_log: AuditLog = self._commits.run(lambda c: _audit_log(c, audit_key))
         self.blobs = BlobStore(_blob_root(path))
         self.text = TextProjection(text)
-        self.vectors = None if vectors is None else VectorProjection(vectors)
+        self._vectors = vectors
+        self.outside: OutsideVectors | None = None
         self.projections: list[Projection] = [self.text]
-        if self.vectors is not None:
-            self.projections.append(self.vectors)
+        if isinstance(vectors, DurableVectorIndex) and model is not None:
+            worker = f"{os.getpid()}-{id(self):x}"
+            self.outside = OutsideVectors(vectors, model=model, worker=worker)
+        elif vectors is not None:
+            self.projections.append(VectorProjection(vectors))
         self.follower = Follower(self.projections, model=model)
         self._past = Past()
         self._reads = ReadLog(max_seconds=_FLUSH_SECONDS)
@@ -151,7 +169,7 @@ class MemVault:
         """
         self._ensure_open()
         try:
-            result = self._commits.run(lambda c: work(self._transaction(c, principal)))
+            result = self._commits.run(lambda c: self._unit(c, principal, work))
         except (AccessDenied, NotFound) as error:
             self.refused(principal, action, error)
             raise
@@ -162,7 +180,20 @@ class MemVault:
     def maintain(self, work: Callable[[Transaction], T]) -> T:
         """As ``write``, for the vault's own upkeep (tasks, traces); audits as ``system``."""
         self._ensure_open()
-        return self._commits.run(lambda c: work(self._transaction(c, SYSTEM)))
+        return self._commits.run(lambda c: self._unit(c, SYSTEM, work))
+
+    def _unit(
+        self,
+        connection: sqlite3.Connection,
+        principal: Principal,
+        work: Callable[[Transaction], T],
+    ) -> T:
+        tx = self._transaction(connection, principal)
+        result = work(tx)
+        if self.outside is not None:
+            for cube in sorted(tx.changed):
+                _queue_projection(tx, cube)
+        return result
 
     def exclusively(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` on the write connection outside any transaction (checkpoint, VACUUM)."""
@@ -218,10 +249,15 @@ class MemVault:
             where=where,
             exact=exact,
             text=self.text.index,
-            vectors=None if self.vectors is None else self.vectors.index,
+            vectors=self._vectors_for(reading, cubes),
             past=None if present else self._past,
             model=self.model,
         )
+
+    def _vectors_for(self, reading: Reading, cubes: Sequence[CubeRow]) -> VectorIndex | None:
+        if self.outside is None:
+            return self._vectors
+        return self.outside.view(reading.connection, [cube.cid for cube in cubes])
 
     def resolve(self, reading: Reading, cubes: Iterable[int], items: Sequence[int]) -> list[Stored]:
         """The proposed items that truth and governance let this principal see, as they are."""
@@ -236,17 +272,34 @@ class MemVault:
         """Prove the six invariants on the file as it stands now."""
         self._ensure_open()
         self.flush_reads()
+        if self.outside is not None:
+            for cube in self._all_cubes():
+                self.project(cube)
         with self.readers.snapshot() as connection:
             cubes = [row[0] for row in connection.execute("SELECT cid FROM cube")]
             self.follower.follow(connection, cubes)
+            outside = [] if self.outside is None else [self.outside]
             return check(
                 connection,
-                projections=self.projections,
+                projections=[*self.projections, *outside],
                 model=self.model,
                 audit=self.audit_log,
                 blobs=self.blobs,
                 progress=progress,
             )
+
+    def _all_cubes(self) -> list[int]:
+        with self.readers.snapshot() as connection:
+            return [row[0] for row in connection.execute("SELECT cid FROM cube")]
+
+    def project(self, cube: int) -> int:
+        """Bring an outside vector engine level with the log for one cube.
+
+        Raises ``BackendUnavailable`` while another worker does so. Nothing to do without one.
+        """
+        if self.outside is None:
+            return 0
+        return self.outside.project(self.readers.get, self.maintain, cube)
 
     def scrub(self, taken: Taken) -> Scan:
         """Make the files forget what an erase took, and look whether they did."""
@@ -255,7 +308,21 @@ class MemVault:
         self._past.forget()
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
+        for cube in taken.cubes if self.outside is not None else ():
+            self._purge(cube)
         return self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+
+    def _purge(self, cube: int) -> None:
+        assert self.outside is not None  # noqa: S101  -- the caller looked
+        for _ in range(_PURGE_TRIES):
+            try:
+                self.project(cube)
+                break
+            except BackendUnavailable:
+                time.sleep(_PURGE_PAUSE_SECONDS)
+        else:
+            self.project(cube)
+        self.outside.purge(cube)
 
     # -- traces of reads ----------------------------------------------------------------------
 
@@ -348,12 +415,23 @@ class MemVault:
             self.readers.close()
             self._commits.exclusively(lambda connection: connection.close())
             self.text.index.close()
-            if self.vectors is not None:
-                self.vectors.index.close()
+            if self._vectors is not None:
+                self._vectors.close()
 
 
 SYSTEM = Principal(tenant="system", agent="memos", roles=frozenset())
 """The vault's own upkeep; holds no rights on anybody's memories."""
+
+
+def _queue_projection(tx: Transaction, cube: int) -> None:
+    """Have the projector look at this cube, unless it is going to anyway."""
+    waits = tx.execute(
+        "SELECT 1 FROM task WHERE state IN ('waiting', 'running') AND state = 'waiting' "
+        "AND kind = ? AND cid = ? LIMIT 1",
+        (PROJECT, cube),
+    ).fetchone()
+    if waits is None:
+        tx.enqueue(TaskSpec(PROJECT, cube=cube, priority=-1))
 
 
 def _blob_root(path: str) -> Path:

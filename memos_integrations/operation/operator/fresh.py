@@ -7,28 +7,30 @@ embedded on the spot into this process's index. The fine stage keeps its own vec
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from typing import TypeAlias
 
 from memos_integrations.cube.ports import Embedder, VectorEntry
 from memos_integrations.infrastructure.vault.indexed_text import indexed_text
-from memos_integrations.infrastructure.vault.projections import VectorProjection
+from memos_integrations.infrastructure.vault.search_space import Space
 from memos_integrations.infrastructure.vault.vault import Reading
 
 _MAX_EMBEDDED = 32
+_Row: TypeAlias = tuple[int, int, str, str | None, str | None, int]
+"""Item, version, text, spans, speaker and time of a memory that waits."""
 
 
 class FreshVectors:
     """Fills the gap between a write and its fine stage, for a bounded number of memories."""
 
-    def __init__(self, embedder: Embedder, projection: VectorProjection) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._projection = projection
 
-    def fill(self, reading: Reading, cubes: Sequence[int]) -> None:
+    def fill(self, reading: Reading, space: Space) -> None:
         """Put vectors of the newest waiting memories of these cubes into the index."""
-        for cube in cubes:
-            held = self._projection.index.versions(cube)
-            rows = [row for row in _waiting(reading, cube) if row[0] not in held]
+        if space.vectors is None:
+            return
+        for cube in space.cubes:
+            rows = _without_vector(space, cube, _waiting(reading, cube))
             if rows:
                 words = [
                     indexed_text(text=text, spans=spans, speaker=who, time=time)
@@ -36,12 +38,17 @@ class FreshVectors:
                 ]
                 vectors = self._embedder.embed(words)
                 made = [VectorEntry(r[0], r[1], v) for r, v in zip(rows, vectors, strict=True)]
-                self._projection.index.upsert(cube, made)
+                space.vectors.upsert(cube, made)
 
 
-def _waiting(
-    reading: Reading, cube: int
-) -> list[tuple[int, int, str, str | None, str | None, int]]:
+def _without_vector(space: Space, cube: int, rows: list[_Row]) -> list[_Row]:
+    if not rows or space.vectors is None:
+        return rows
+    held = space.vectors.versions(cube)
+    return [row for row in rows if row[0] not in held]
+
+
+def _waiting(reading: Reading, cube: int) -> list[_Row]:
     tasks = reading.connection.execute(
         "SELECT payload FROM task WHERE state IN ('waiting', 'running') AND cid = ? "
         "ORDER BY tid DESC LIMIT 8",

@@ -69,7 +69,7 @@ class MemOperator:
         exact = reading.asking.instant.valid_micros is not None
         space = self._vault.space(reading, cubes, where=where, exact=exact)
         if self._fresh is not None and reading.asking.instant.seq == LATEST:
-            self._fresh.fill(reading, space.cubes)
+            self._fresh.fill(reading, space)
         found, complete = self._take(reading, space, query, limit)
         if len(found) < limit and not complete and not space.exact:
             # Too many of the best were hidden, stale or expired: ask for what may be shown first.
