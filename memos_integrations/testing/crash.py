@@ -405,7 +405,8 @@ def perform(mos: MOS, model: Model, op: Op) -> dict[str, str]:
         case "archive" | "activate" | "delete":
             getattr(mos, op.verb)(on[0], user=_USER, idempotency_key=op.key)
         case "erase":
-            assert mos.erase(on[0], user=_USER).scan.found == 0, "an erase left words behind"
+            mos.erase(on[0], user=_USER)
+            assert not words_left(Path(mos.path), op.on), "an erase left words behind"
         case "share" | "revoke":
             getattr(mos, op.verb)(to=op.on[0], user=_USER)
         case "read":

@@ -1,7 +1,10 @@
 """Exact nearest vectors in memory: one matrix per cube, filter first, then product.
 
-Called by the vault's projections and search space; calls numpy only. Readers take a snapshot of
-one cube's arrays and never wait; writes take turns and never touch rows that a snapshot shows.
+Called by the vault's projections and search space; calls numpy only.
+
+Readers take a snapshot of one cube and never wait; writers take turns, append rows behind those
+that a snapshot shows, and publish a new snapshot in one assignment. A replaced or deleted row
+stays in memory, unseen, until the matrix is next compacted.
 """
 
 from __future__ import annotations
@@ -17,199 +20,276 @@ from numpy.typing import NDArray
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ports import Matrix, Proposal, Rows, Vector, VectorEntry
 
-_GATHER_SHARE: Final = 0.5
-"""Below this share of the rows a gathered product beats the full one."""
+_GATHER_SHARE: Final = 0.15
+"""Below this share of the rows, gathering them beats the full product (measured: 0.15 to 0.3
+at 1,000 to 100,000 rows of 384 dimensions)."""
 _FIRST_ROWS: Final = 64
+_COMPACT_BELOW: Final = 0.25
+"""A delete that leaves a smaller share of the used rows alive gives the memory back."""
+_CHUNK_ROWS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """One cube as readers see it: the first ``used`` rows, dead ones with item -1."""
+    """One cube as a reader sees it. The three directory arrays are never changed in place."""
 
     matrix: Matrix
-    items: Rows
-    versions: Rows
+    """Rows from ``used`` on are free; a writer fills them for the next snapshot."""
     used: int
-    places: Mapping[int, int]
-    """Item -> row. Only writers change it; readers copy what they need from it."""
+    items: Rows
+    """Live item numbers, ascending."""
+    rows: Rows
+    """The matrix row of each."""
+    versions: Rows
+
+    @property
+    def dim(self) -> int:
+        return int(self.matrix.shape[1])
 
 
 class NumpyVectors:
-    """Implements ``VectorIndex`` exactly; memory is four bytes a dimension and item."""
+    """Implements ``VectorIndex`` exactly, for as many vectors as fit in memory.
+
+    Four bytes a dimension and item, up to 1.5 times that after growth. A search of 100,000
+    vectors of 384 dimensions is bound by memory bandwidth (6 to 16 ms on two shared cores);
+    below about 20,000 rows one BLAS thread is as fast as several.
+    """
 
     def __init__(self) -> None:
         self._cubes: dict[int, _Snapshot] = {}
-        self._lock = threading.Lock()
+        self._writing = threading.Lock()
 
     def upsert(self, cube: int, entries: Sequence[VectorEntry]) -> None:
-        """Keep one vector per item; an entry older than the kept version changes nothing."""
-        if not entries:
+        """Keep one vector per item; an entry older than the kept version changes nothing.
+
+        An entry of the kept version replaces it. Raises ``InvalidInput``, and then keeps nothing
+        of the batch, for a vector that is not finite or not of the cube's dimension.
+        """
+        if entries:
+            self.load(
+                cube,
+                np.array([entry.item for entry in entries], dtype=np.int64),
+                np.array([entry.version for entry in entries], dtype=np.int64),
+                _stacked([entry.vector for entry in entries]),
+            )
+
+    def load(self, cube: int, items: Rows, versions: Rows, matrix: Matrix) -> None:
+        """As ``upsert``, from arrays: row ``n`` of ``matrix`` is the vector of ``items[n]``.
+
+        100,000 vectors of 384 dimensions take about 0.2 s.
+        """
+        items, versions = np.asarray(items, np.int64), np.asarray(versions, np.int64)
+        matrix = _finite(matrix)
+        if matrix.ndim != 2 or not len(items) == len(versions) == len(matrix):
+            raise InvalidInput("load needs one version and one row of the matrix for each item")
+        if not len(items):
             return
-        newest: dict[int, VectorEntry] = {}
-        for entry in entries:
-            held = newest.get(entry.item)
-            if held is None or held.version <= entry.version:
-                newest[entry.item] = entry
-        matrix = _checked([entry.vector for entry in newest.values()])
-        with self._lock:
-            self._cubes[cube] = _merged(self._cubes.get(cube), list(newest.values()), matrix)
+        newest = _newest(items, versions)
+        with self._writing:
+            old = self._cubes.get(cube) or _empty(matrix.shape[1])
+            _check_dim(old, matrix.shape[1])
+            keep = newest[_not_outdated(old, items[newest], versions[newest])]
+            if keep.size:
+                self._cubes[cube] = _with(old, items[keep], versions[keep], matrix[keep])
 
     def delete(self, cube: int, items: Sequence[int]) -> None:
-        """Forget these items; unknown ones are no error."""
-        with self._lock:
+        """Forget these items and their versions; unknown ones are no error."""
+        with self._writing:
             old = self._cubes.get(cube)
-            if old is None:
+            if old is None or not len(items):
                 return
-            gone = [int(n) for n in items if int(n) in old.places]
-            if gone:
-                self._cubes[cube] = _without(old, gone)
+            stay = ~np.isin(old.items, np.asarray(items, dtype=np.int64))
+            if not stay.any():
+                del self._cubes[cube]
+            elif not stay.all():
+                self._cubes[cube] = _only(old, stay)
 
     def search(
         self, cube: int, vector: Vector, *, limit: int, within: Rows | None = None
     ) -> list[Proposal]:
-        """The ``limit`` items with the highest cosine, best first, ties by lower item number."""
+        """The ``limit`` items with the highest cosine, best first, ties by lower item number.
+
+        An item's score is the same to the last bit with and without ``within``.
+        """
         shot = self._cubes.get(cube)
+        query = _question(vector, shot)
         if shot is None or limit < 1:
             return []
-        query = _query(vector, shot)
-        rows = _rows(shot, within)
-        if not rows.size:
+        places = None if within is None else _places(shot, _ascending(within))
+        if places is not None and not places.size:
             return []
-        share = rows.size / shot.used
-        scores = (
-            shot.matrix[rows] @ query
-            if share < _GATHER_SHARE
-            else (shot.matrix[: shot.used] @ query)[rows]
-        )
-        best = _top(scores, shot.items[rows], limit)
-        return [
-            Proposal(int(shot.items[row]), int(shot.versions[row]), float(score))
-            for row, score in zip(rows[best], scores[best], strict=True)
-        ]
+        nearest = _near_top(_quick_scores(shot, query, places), limit)
+        places = nearest if places is None else places[nearest]
+        scores = _cosines(shot, shot.rows[places], query)
+        best = np.argsort(-scores, kind="stable")[:limit]  # stable: places are in item order
+        found = places[best]
+        hits = (shot.items[found].tolist(), shot.versions[found].tolist(), scores[best].tolist())
+        return [Proposal(*hit) for hit in zip(*hits, strict=True)]
 
     def scores(self, cube: int, vector: Vector, items: Rows) -> NDArray[np.float32]:
         """Cosine per item in the order asked; ``nan`` where the item has no vector."""
-        out = np.full(len(items), np.nan, dtype=np.float32)
         shot = self._cubes.get(cube)
-        if shot is None or not len(items):
-            return out
-        query = _query(vector, shot)
-        rows = np.fromiter((shot.places.get(int(n), -1) for n in items), np.int64, len(items))
-        known = (rows >= 0) & (rows < shot.used)
-        known[known] = shot.items[rows[known]] == np.asarray(items)[known]
-        out[known] = shot.matrix[rows[known]] @ query
+        query = _question(vector, shot)
+        asked = np.asarray(items, dtype=np.int64)
+        out = np.full(len(asked), np.nan, dtype=np.float32)
+        if shot is not None:
+            places, known = _find(shot, asked)
+            out[known] = _cosines(shot, shot.rows[places[known]], query)
         return out
 
     def versions(self, cube: int) -> Mapping[int, int]:
-        """Item -> version of everything held."""
+        """Item -> version of everything held, as a copy."""
         shot = self._cubes.get(cube)
         if shot is None:
             return {}
-        items, versions = shot.items[: shot.used], shot.versions[: shot.used]
-        live = items >= 0
-        return dict(zip(items[live].tolist(), versions[live].tolist(), strict=True))
+        return dict(zip(shot.items.tolist(), shot.versions.tolist(), strict=True))
 
     def drop(self, cube: int) -> None:
         """Forget the whole cube."""
-        with self._lock:
+        with self._writing:
             self._cubes.pop(cube, None)
 
     def close(self) -> None:
-        with self._lock:
+        """Give the memory back; afterwards the index is empty."""
+        with self._writing:
             self._cubes.clear()
 
 
-def _checked(vectors: Sequence[Vector]) -> Matrix:
-    """The vectors as one copied float32 matrix. Raises ``InvalidInput``."""
-    if len({np.shape(v) for v in vectors}) != 1 or np.ndim(vectors[0]) != 1:
+def _stacked(vectors: Sequence[Vector]) -> Matrix:
+    shapes = {np.shape(vector) for vector in vectors}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise InvalidInput("vectors must be flat and of one length")
-    matrix = np.array(vectors, dtype=np.float32)
-    if not np.isfinite(matrix).all():
+    return _finite(vectors)
+
+
+def _finite(values: object) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused
+        out = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(out).all():
         raise InvalidInput("a vector holds nan or infinity")
-    return matrix
+    return out
 
 
-def _query(vector: Vector, shot: _Snapshot) -> Vector:
-    query = np.asarray(vector, dtype=np.float32)
-    if query.shape != (shot.matrix.shape[1],):
-        raise InvalidInput(
-            f"the question has {query.size} dimensions, the cube {shot.matrix.shape[1]}"
-        )
-    if not np.isfinite(query).all():
-        raise InvalidInput("the question's vector holds nan or infinity")
+def _question(vector: Vector, shot: _Snapshot | None) -> Vector:
+    query = _finite(vector)
+    if query.ndim != 1:
+        raise InvalidInput("the question must be one flat vector")
+    if shot is not None:
+        _check_dim(shot, query.size)
     return query
 
 
-def _rows(shot: _Snapshot, within: Rows | None) -> Rows:
-    """Row numbers of what may be proposed, in item order where ``within`` is sorted."""
-    if within is None:
-        return np.flatnonzero(shot.items[: shot.used] >= 0)
-    wanted = np.unique(np.asarray(within, dtype=np.int64))
-    found = [shot.places.get(n, -1) for n in wanted.tolist()]
-    rows = np.asarray(found, dtype=np.int64)
-    rows = rows[(rows >= 0) & (rows < shot.used)]
-    return rows[shot.items[rows] >= 0]
-
-
-def _top(scores: NDArray[np.float32], items: Rows, limit: int) -> NDArray[np.int64]:
-    """Places of the best ``limit`` scores; equal scores by lower item number."""
-    if scores.size > limit:
-        edge = np.partition(scores, scores.size - limit)[scores.size - limit]
-        places = np.flatnonzero(scores >= edge)
-    else:
-        places = np.arange(scores.size)
-    order = np.lexsort((items[places], -scores[places]))
-    return places[order[:limit]]
-
-
-def _merged(old: _Snapshot | None, entries: Sequence[VectorEntry], matrix: Matrix) -> _Snapshot:
-    if old is not None and old.matrix.shape[1] != matrix.shape[1]:
+def _check_dim(shot: _Snapshot, dim: int) -> None:
+    if shot.dim != dim:
         raise InvalidInput(
-            f"the vectors have {matrix.shape[1]} dimensions, the cube {old.matrix.shape[1]}"
+            f"the cube holds vectors of {shot.dim} dimensions, not {dim}: embed with the model "
+            "the cube was embedded with, or drop the cube and load it anew"
         )
-    keep = [n for n, e in enumerate(entries) if old is None or not _outdated(old, e)]
-    if old is not None and not keep:
-        return old
-    replaced = [entries[n].item for n in keep if old and entries[n].item in old.places]
-    base = _without(old, replaced) if old is not None and replaced else old
-    shot = _with_room(base, len(keep), matrix.shape[1])
-    start = shot.used
-    places = dict(shot.places)
-    for offset, n in enumerate(keep):
-        places[entries[n].item] = start + offset
-    end = start + len(keep)
-    shot.matrix[start:end] = matrix[keep]
-    shot.items[start:end] = [entries[n].item for n in keep]
-    shot.versions[start:end] = [entries[n].version for n in keep]
-    return _Snapshot(shot.matrix, shot.items, shot.versions, end, places)
 
 
-def _outdated(old: _Snapshot, entry: VectorEntry) -> bool:
-    row = old.places.get(entry.item)
-    return row is not None and int(old.versions[row]) > entry.version
+def _newest(items: Rows, versions: Rows) -> NDArray[np.int64]:
+    """Places of the newest entry of each item, in item order; of equal versions the last."""
+    order = np.lexsort((versions, items))
+    last = np.ones(len(order), dtype=np.bool_)
+    np.not_equal(items[order][1:], items[order][:-1], out=last[:-1])
+    return order[last]
 
 
-def _with_room(old: _Snapshot | None, more: int, dim: int) -> _Snapshot:
-    """The snapshot with free rows behind ``used``; rows a reader may see are never reused."""
-    if old is not None and old.used + more <= len(old.items):
-        return old
-    live = np.flatnonzero(old.items[: old.used] >= 0) if old is not None else np.empty(0, np.int64)
-    size = max(_FIRST_ROWS, 2 * (live.size + more))
-    matrix = np.zeros((size, dim), dtype=np.float32)
-    items = np.full(size, -1, dtype=np.int64)
-    versions = np.zeros(size, dtype=np.int64)
-    if old is not None:
-        matrix[: live.size] = old.matrix[live]
-        items[: live.size] = old.items[live]
-        versions[: live.size] = old.versions[live]
-    places = {int(item): row for row, item in enumerate(items[: live.size].tolist())}
-    return _Snapshot(matrix, items, versions, live.size, places)
+def _ascending(items: Rows) -> Rows:
+    """``items`` sorted and without repeats; a plain check spares the usual sorted ones."""
+    array = np.asarray(items, dtype=np.int64)
+    return array if bool((array[1:] > array[:-1]).all()) else np.unique(array)
 
 
-def _without(old: _Snapshot, gone: Sequence[int]) -> _Snapshot:
-    """The snapshot with these items' rows marked dead, in fresh item numbers."""
-    items = old.items.copy()
-    places = dict(old.places)
-    for item in gone:
-        items[places.pop(item)] = -1
-    return _Snapshot(old.matrix, items, old.versions, old.used, places)
+def _find(shot: _Snapshot, items: Rows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each item stands in the directory (or would), and whether it is there."""
+    places = shot.items.searchsorted(items)
+    if not shot.items.size:
+        return places, np.zeros(len(items), dtype=np.bool_)
+    inside = np.minimum(places, shot.items.size - 1)
+    return places, shot.items[inside] == items
+
+
+def _places(shot: _Snapshot, items: Rows) -> NDArray[np.int64]:
+    places, known = _find(shot, items)
+    return places[known]
+
+
+def _quick_scores(
+    shot: _Snapshot, query: Vector, places: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    """Scores of these directory places (of all: ``None``), off by rounding."""
+    rows = shot.rows if places is None else shot.rows[places]
+    if rows.size < _GATHER_SHARE * shot.used:
+        return shot.matrix.take(rows, axis=0) @ query
+    return (shot.matrix[: shot.used] @ query)[rows]
+
+
+def _near_top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+    """Ascending places of all that could be among the best ``limit`` after exact scoring.
+
+    BLAS sums a row differently depending on its neighbours, so equal vectors can differ in the
+    last bits; the margin is the bound of that error for unit vectors of 1,000 dimensions.
+    """
+    if scores.size <= limit:
+        return np.arange(scores.size)
+    edge = np.partition(scores, scores.size - limit)[scores.size - limit]
+    return np.flatnonzero(scores >= edge - np.float32(1e-4) * max(1, abs(edge)))
+
+
+def _cosines(shot: _Snapshot, rows: Rows, query: Vector) -> NDArray[np.float32]:
+    """Cosines summed row by row in one fixed order: equal vectors get equal scores."""
+    out = np.empty(rows.size, dtype=np.float32)
+    for start in range(0, rows.size, _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        np.sum(shot.matrix.take(rows[part], axis=0) * query, axis=1, out=out[part])
+    return out
+
+
+def _empty(dim: int) -> _Snapshot:
+    none = np.empty(0, dtype=np.int64)
+    return _Snapshot(np.empty((0, dim), dtype=np.float32), 0, none, none, none)
+
+
+def _not_outdated(old: _Snapshot, items: Rows, versions: Rows) -> NDArray[np.bool_]:
+    places, known = _find(old, items)
+    keep = np.ones(items.size, dtype=np.bool_)
+    keep[known] = versions[known] >= old.versions[places[known]]
+    return keep
+
+
+def _with(old: _Snapshot, items: Rows, versions: Rows, matrix: Matrix) -> _Snapshot:
+    """The next snapshot, with these ascending items added or replaced."""
+    if old.used + items.size > len(old.matrix):
+        old = _compacted(old, free=items.size + (old.items.size + items.size) // 2)
+    used = old.used + items.size
+    old.matrix[old.used : used] = matrix
+    new_rows = np.arange(old.used, used)
+    places, known = _find(old, items)
+    rows, held = old.rows.copy(), old.versions.copy()
+    rows[places[known]], held[places[known]] = new_rows[known], versions[known]
+    fresh, at = ~known, places[~known]
+    return _Snapshot(
+        old.matrix,
+        used,
+        np.insert(old.items, at, items[fresh]),
+        np.insert(rows, at, new_rows[fresh]),
+        np.insert(held, at, versions[fresh]),
+    )
+
+
+def _only(old: _Snapshot, stay: NDArray[np.bool_]) -> _Snapshot:
+    """The next snapshot, with only the items marked in ``stay``."""
+    items, rows, versions = old.items[stay], old.rows[stay], old.versions[stay]
+    shot = _Snapshot(old.matrix, old.used, items, rows, versions)
+    if items.size < _COMPACT_BELOW * old.used:
+        return _compacted(shot, free=items.size // 2)
+    return shot
+
+
+def _compacted(old: _Snapshot, *, free: int) -> _Snapshot:
+    """The same items in a matrix of their own, in item order, with at least ``free`` free rows."""
+    size = old.items.size
+    matrix = np.empty((max(_FIRST_ROWS, size + free), old.dim), dtype=np.float32)
+    np.take(old.matrix, old.rows, axis=0, out=matrix[:size], mode="clip")  # "raise" would buffer
+    return _Snapshot(matrix, size, old.items, np.arange(size), old.versions)
