@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MOS",
+    "AsyncMOS",
     "Hit",
     "MemCube",
     "MemoryItem",

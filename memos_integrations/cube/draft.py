@@ -6,13 +6,10 @@ Slotted and plain, because a batch makes many of them on the durable write path.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from memos_integrations.cube.item import BlobRef
-
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(slots=True)
@@ -56,5 +53,5 @@ class Draft:
 
 def fold(speaker: str | None, text: str) -> bytes:
     """A 16-byte hash of who said what, blind to case and white space."""
-    words = _SPACE.sub(" ", text).strip().casefold()
+    words = " ".join(text.split()).casefold()
     return hashlib.sha256(f"{speaker or ''}\x00{words}".encode()).digest()[:16]

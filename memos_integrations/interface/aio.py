@@ -271,6 +271,12 @@ class AsyncMOS(AsyncReads[MOS]):
     check = _offloaded(MOS.check, "slow")
     flush = _offloaded(MOS.flush)
 
+    dump = _offloaded(MOS.dump, "slow")
+    load = _offloaded(MOS.load, "slow")
+    put_blob = _offloaded(MOS.put_blob)
+    get_blob = _offloaded(MOS.get_blob)
+    collect_blobs = _offloaded(MOS.collect_blobs, "slow")
+
     add_message = _offloaded(MOS.add_message)
     search_memory = _offloaded(MOS.search_memory)
     get_task_status = _offloaded(MOS.get_task_status)

@@ -58,6 +58,7 @@ _COVERED = (
 _NOT_COVERED = (
     "backups, file-system snapshots and copies of the file made earlier",
     "cubes dumped to archives or loaded elsewhere",
+    "what others wrote down of a person, unless an admin erases that person",
     "the audit log keeps ids and hashes, never content",
 )
 
@@ -170,7 +171,7 @@ class EraseVerb(Verbs):
             )
             raise refusal
         home = home_path(user=subject, agent=None)
-        return erase.of_subject(tx, subject, tenant=who.tenant, home=home)
+        return erase.of_subject(tx, subject, tenant=who.tenant, home=home, spoken=who.is_admin)
 
     def _forget_subject(self, tx: Transaction, subject: str, reason: str) -> dict[str, int]:
         tenant = tx.principal.tenant

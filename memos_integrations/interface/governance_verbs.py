@@ -15,6 +15,7 @@ from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.governance.audit import AuditLine, AuditReport, ExportedHead
 from memos_integrations.infrastructure.vault.rows import dumps
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.interface.arguments import clean_reason, span_micros, whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.json_values import clean_json
@@ -265,6 +266,9 @@ class GovernanceVerbs(Verbs):
         """The newest lines of the audit log: one's own, or, with admin rights on ``cube``,
         everybody's on that cube."""
         scope = self._scope(user, agent, session, cube)
+        whole(limit, "limit", least=0)
+        if item is not None:
+            clean_name(item, "the id of a memory")
         self._rooms.vault.flush_reads()
         who = scope.principal
         with self._reading(scope, action="audit", need=Permission.ADMIN) as reading:
@@ -282,6 +286,8 @@ class GovernanceVerbs(Verbs):
 
     def audit_verify(self, *, anchor: Mapping[str, object] | None = None) -> AuditReport:
         """Whether the audit chain is unbroken, and still holds an anchored head if given."""
+        if anchor is not None and not isinstance(anchor, Mapping):
+            raise InvalidInput("anchor must be the mapping that audit_head() gave")
         self._rooms.vault.flush_reads()
         with self._rooms.vault.readers.snapshot() as connection:
             return self._rooms.vault.audit_log.verify(connection.execute, anchor=anchor)
@@ -315,13 +321,12 @@ class GovernanceVerbs(Verbs):
         ttl_seconds: float | None,
     ) -> None:
         kind, name = _subject(to)
-        if ttl_seconds is not None and not ttl_seconds > 0:
-            raise InvalidInput("ttl_seconds must be above 0")
+        span = None if ttl_seconds is None else span_micros(ttl_seconds, "ttl_seconds")
 
         def work(tx: Transaction) -> None:
             target = self._target(tx, scope, item)
             self._ensure_held(tx, target, rights)
-            until = None if ttl_seconds is None else tx.now + int(ttl_seconds * 1e6)
+            until = None if span is None else tx.now + span
             rule = Grant(
                 tx.principal.tenant, target.path, kind, name, rights, effect, expires=until
             )
@@ -357,6 +362,8 @@ class GovernanceVerbs(Verbs):
         action: str,
         reason: str,
     ) -> Changed:
+        clean_reason(reason)
+
         def work(tx: Transaction) -> Changed:
             done = step(self._rooms.lifecycle, tx, item, reason=reason)
             tx.audit(action, items=[item], reason=reason)
@@ -366,6 +373,7 @@ class GovernanceVerbs(Verbs):
 
     def _set_quarantine(self, scope: Scope, source: str, reason: str, action: str) -> list[str]:
         clean_name(source, "source")
+        clean_reason(reason)
         flag = int(action == "quarantine")
 
         def work(tx: Transaction) -> list[str]:
@@ -404,7 +412,7 @@ def _subject(to: str) -> tuple[SubjectKind, str]:
 
 
 def _permission(name: str, table: Mapping[str, Permission]) -> Permission:
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise InvalidInput(f"permission must be one of {', '.join(table)}")
     return table[name]
 

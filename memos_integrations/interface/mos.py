@@ -38,6 +38,7 @@ from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.erase_verb import EraseVerb
 from memos_integrations.interface.familiar import FamiliarNames
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
+from memos_integrations.interface.portability import PortabilityVerbs
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.settings import Settings
@@ -57,7 +58,7 @@ class MemoryView(Reads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
-class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb):
+class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 
     ``MOS("agent.db")`` opens or creates the file; ``MOS()`` keeps one that is removed on close.
@@ -78,6 +79,8 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb):
         clock: Clock | None = None,
         settings: Settings | None = None,
     ) -> None:
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise InvalidInput("path must be the name of a file, such as agent.db")
         chosen = settings or Settings()
         self._folder = None if path is not None else tempfile.TemporaryDirectory(prefix="memos-")
         where = os.fspath(path) if path is not None else f"{self._folder_name()}/memory.db"
@@ -184,7 +187,11 @@ def _compose(
         vault=vault,
         queue=queue,
         worker=worker,
-        reader=MemReader(redaction=redaction, max_text_chars=settings.max_text_chars),
+        reader=MemReader(
+            redaction=redaction,
+            max_text_chars=settings.max_text_chars,
+            retention_seconds=settings.retention_seconds,
+        ),
         operator=MemOperator(vault, fresh=fresh),
         lifecycle=lifecycle,
         executor=Executor(

@@ -19,9 +19,11 @@ from memos_integrations.cube.ops import (
     UpdateOp,
 )
 from memos_integrations.cube.outcomes import AddResult, Changed
+from memos_integrations.interface.arguments import texts
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.idempotency import Request
-from memos_integrations.interface.reader import About, Messages
+from memos_integrations.interface.portability import renewed
+from memos_integrations.interface.reader import About, Messages, as_enum, as_list, read_turn
 from memos_integrations.interface.scope import Scope
 from memos_integrations.interface.updates import update_columns
 
@@ -44,16 +46,18 @@ class Pipeline:
 
     def add(self, /, messages: Messages, *, derived_from: Sequence[str] = (), **about: Any) -> None:
         """As ``MOS.add``; a message that cannot be stored refuses the whole pipeline."""
-        known = About(**about)
-        rooms = self._rooms
+        rooms, told = self._rooms, About.of(**about)
+        renewed(rooms.vault, told.blobs)
+        turns = [read_turn(message, place) for place, message in enumerate(as_list(messages))]
         drafts, refused = rooms.reader.read(
-            messages, known, self._scope.principal, now=rooms.vault.now()
+            turns, told, self._scope.principal, now=rooms.vault.now()
         )
         if refused:
             first = min(refused)
             raise UsageError(f"message {first} cannot be stored: {refused[first].reason}")
-        self._handed_in[len(self._ops)] = ("add", messages, known, tuple(derived_from))
-        self._ops.append(AddOp(self._scope.cube, tuple(drafts), tuple(derived_from)))
+        sources = texts(derived_from, "derived_from")
+        self._handed_in[len(self._ops)] = ("add", turns, told, sources)
+        self._ops.append(AddOp(self._scope.cube, tuple(drafts), sources))
 
     def update(self, /, item: str, text: str | None = None, **columns: Any) -> None:
         """As ``MOS.update``."""
@@ -78,11 +82,11 @@ class Pipeline:
     def merge(self, items: Sequence[str], text: str, *, reason: str = "merged") -> None:
         """As ``MOS.merge``."""
         self._rooms.reader.require_text(text)
-        self._ops.append(MergeOp(tuple(items), text, reason))
+        self._ops.append(MergeOp(texts(items, "items"), text, reason))
 
     def link(self, source: str, relation: Relation | str, target: str) -> None:
         """As ``MOS.link``."""
-        self._ops.append(LinkOp(source, Relation(relation), target))
+        self._ops.append(LinkOp(source, as_enum(Relation, relation, "relation"), target))
 
     def __enter__(self) -> Self:
         return self

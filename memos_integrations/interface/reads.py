@@ -21,15 +21,18 @@ from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.vault import Reading
+from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import Context, pack
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.operator.arms import Query
+from memos_integrations.operation.operator.search import Found
 
 _MAX_QUERY_CHARS = 100_000
 _MAX_LIMIT = 10_000
+_EXPLAINED = 1_000
 _BAD = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -91,13 +94,9 @@ class Reads(Verbs):
         """
         _check_query(query, limit)
         scope = self._scope(user, agent, session, cube)
-        where = scope.where(filter)
-        asked = Query(query, self._vector(query))
-        with self._reading(scope, action="search", instant=self._valid(valid_at)) as reading:
-            cubes = self._cubes(reading, scope)
-            found = self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
+        found = self._find(scope, query, filter, limit, self._valid(valid_at))
         rows = [each.row for each in found]
-        self._rooms.vault.shown(scope.principal, "search", rows, cube=",".join(scope.cubes))
+        self._rooms.vault.shown(scope.principal, "search", rows, cubes=scope.cubes)
         return [
             Hit(
                 item=to_item(each.row, scope.principal),
@@ -120,8 +119,7 @@ class Reads(Verbs):
         limit: int = 20,
     ) -> Context:
         """A block of memories for a prompt, at most ``budget_tokens`` long, with provenance."""
-        if budget_tokens < 1:
-            raise InvalidInput("budget_tokens must be at least 1")
+        whole(budget_tokens, "budget_tokens", least=1)
         hits = self.search(
             query,
             user=user,
@@ -152,7 +150,7 @@ class Reads(Verbs):
                 row = _pick_version(self._versions(reading, row), item, version)
             if row.tid is None or not _in_scope(row, scope):
                 raise NotFound(f"no memory {item} is visible to {scope.principal.name}")
-        self._rooms.vault.shown(scope.principal, "get", [row], cube=row.path)
+        self._rooms.vault.shown(scope.principal, "get", [row])
         return to_item(row, scope.principal)
 
     def list(
@@ -167,14 +165,14 @@ class Reads(Verbs):
         offset: int = 0,
     ) -> builtins.list[MemoryItem]:
         """The memories of the scope, newest first, archived and stale ones too."""
-        if limit < 0 or offset < 0:
-            raise InvalidInput("limit and offset must not be negative")
+        whole(limit, "limit", least=0)
+        whole(offset, "offset", least=0)
         scope = self._scope(user, agent, session, cube)
         where = scope.where(filter)
         with self._reading(scope, action="list") as reading:
             cids = [c.cid for c in self._open_cubes(reading, scope)]
             rows = reading.governed.listing(cids=cids, where=where, limit=limit, offset=offset)
-        self._rooms.vault.shown(scope.principal, "list", rows, cube=",".join(scope.cubes))
+        self._rooms.vault.shown(scope.principal, "list", rows, cubes=scope.cubes)
         return [to_item(row, scope.principal) for row in rows]
 
     def count(
@@ -206,7 +204,7 @@ class Reads(Verbs):
         scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="history") as reading:
             rows = self._versions(reading, self._item(reading, scope, item))
-        self._rooms.vault.shown(scope.principal, "history", rows[-1:], cube=rows[-1].path)
+        self._rooms.vault.shown(scope.principal, "history", rows[-1:])
         return [
             VersionRecord(
                 row.version,
@@ -233,7 +231,7 @@ class Reads(Verbs):
             row = self._item(reading, scope, item)
             sources = self._walk(reading, row, backwards=False)
             derived = self._walk(reading, row, backwards=True)
-        self._rooms.vault.shown(scope.principal, "provenance", [row], cube=row.path)
+        self._rooms.vault.shown(scope.principal, "provenance", [row])
         seen = to_item(row, scope.principal)
         return Provenance(
             seen,
@@ -284,19 +282,12 @@ class Reads(Verbs):
         """Why this memory is, or is not, found by this question."""
         scope = self._scope(user, agent, session, cube)
         seen = self.get(item, user=user, agent=agent, session=session, cube=cube)
-        there = cube if cube is not None else seen.cube
-        hits = self.search(
-            query,
-            user=user,
-            agent=agent,
-            session=session,
-            cube=there,
-            filter=filter,
-            limit=1000,
-            explain=True,
-        )
-        for place, hit in enumerate(hits, 1):
-            if hit.id == item:
+        _check_query(query, 1)
+        there = self._scope(user, agent, session, cube if cube is not None else seen.cube)
+        found = self._find(there, query, filter, _EXPLAINED, self._instant)
+        for place, each in enumerate(found, 1):
+            if each.row.id == item:
+                hit = Hit(item=seen, score=each.score, signals=each.terms)
                 return Explanation(seen, hit, place, tuple(s.why for s in hit.signals))
         return Explanation(seen, None, None, tuple(self._why_not(seen, scope, filter)))
 
@@ -341,6 +332,15 @@ class Reads(Verbs):
             return [to_cube(reading.connection, row) for row in rows]
 
     # -- what the verbs share -----------------------------------------------------------------
+
+    def _find(
+        self, scope: Scope, query: str, given: Where, limit: int, instant: Instant
+    ) -> builtins.list[Found]:
+        where = scope.where(given)
+        asked = Query(query, self._vector(query))
+        with self._reading(scope, action="search", instant=instant) as reading:
+            cubes = self._cubes(reading, scope)
+            return self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
 
     def _vector(self, query: str) -> Any:
         embedder = self._rooms.embedder
@@ -394,8 +394,7 @@ def _check_query(query: object, limit: int) -> None:
         raise InvalidInput(f"query is longer than {_MAX_QUERY_CHARS} characters")
     if _BAD.search(query):
         raise InvalidInput("query holds NUL or lone surrogates; send valid text")
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 0 < limit <= _MAX_LIMIT:
-        raise InvalidInput(f"limit must be a whole number from 1 to {_MAX_LIMIT}")
+    whole(limit, "limit", least=1, most=_MAX_LIMIT)
 
 
 def _pick_version(rows: Sequence[Stored], item: str, version: int) -> Stored:

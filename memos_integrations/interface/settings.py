@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memos_integrations.cube.errors import UsageError
+from memos_integrations.cube.header import MemoryType
 
 ENVIRONMENT_PREFIX = "MEMOS_"
 
@@ -31,6 +32,11 @@ class Settings(BaseModel):
     """Key of the audit chain, kept by you; by default one is made and kept in the file."""
     mask_on_write: frozenset[str] = frozenset({"secret"})
     """Labels whose spans are replaced before anything is stored."""
+    retention_seconds: Mapping[MemoryType, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict[MemoryType, float]
+    )
+    """How long memories of a type are kept when ``add`` gives no ``ttl_seconds``. A legal hold
+    beats it."""
     busy_seconds: float = Field(default=10.0, gt=0)
     max_text_chars: int = Field(default=4_000_000, gt=0)
     lease_seconds: float = Field(default=60.0, gt=0)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from memos_integrations.cube.acl import Permission
-from memos_integrations.cube.errors import NotFound, TaskFailed, TaskTimeout
+from memos_integrations.cube.errors import InvalidInput, NotFound, TaskFailed, TaskTimeout
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.queue.sqlite import TaskStatus
 from memos_integrations.infrastructure.vault.check import CheckReport
@@ -78,6 +78,8 @@ class TaskVerbs(Verbs):
         Works the queue itself where no worker thread runs. Raises ``TaskFailed`` with the
         reason, or ``TaskTimeout``; the tasks go on all the same.
         """
+        if not isinstance(what, AddResult | Changed | str | None):
+            raise InvalidInput("wait takes the result of a write, the id of a task, or nothing")
         deadline = time.monotonic() + timeout_seconds
         while True:
             found = self._statuses(what)
@@ -107,15 +109,20 @@ class TaskVerbs(Verbs):
             rows = tx.execute(
                 "SELECT i.iid FROM item i JOIN version v ON v.iid = i.iid AND v.seq_to > ? "
                 "WHERE i.expires IS NOT NULL AND i.expires <= ? AND i.legal_hold = 0 "
-                "AND v.state NOT IN ('expired', 'deleted', 'frozen') LIMIT 1000",
+                "AND v.state NOT IN ('expired', 'deleted', 'frozen') "
+                "ORDER BY i.expires, i.iid LIMIT 1000",
                 (2**63 - 2, tx.now),
             ).fetchall()
-            due = current(tx, [iid for (iid,) in rows])
-            for row in due:
+            gone: dict[tuple[str, str], list[str]] = {}
+            for (iid,) in rows:
+                # Read one by one: the one before may have marked this one stale.
+                (row,) = current(tx, [iid])
                 self._rooms.lifecycle.expire(tx, row, reason="time to live ran out")
-            if due:
-                tx.audit("expire", items=[row.id for row in due], reason="time to live ran out")
-            return len(due)
+                gone.setdefault((row.tenant, row.path), []).append(row.id)
+            for (tenant, path), ids in sorted(gone.items()):
+                reason = "time to live ran out"
+                tx.audit("expire", cube=path, items=ids, reason=reason, tenant=tenant)
+            return sum(map(len, gone.values()))
 
         total = 0
         while done := self._rooms.vault.maintain(work):

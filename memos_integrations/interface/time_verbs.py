@@ -6,11 +6,12 @@ from datetime import datetime
 
 from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.errors import InvalidInput, NotFound
-from memos_integrations.cube.ids import LATEST, Seq, clean_path
+from memos_integrations.cube.ids import LATEST, Seq, clean_name, clean_path
 from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.vault.governed import NOW, Instant
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.interface.arguments import clean_reason
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
@@ -55,6 +56,10 @@ class TimeVerbs(Verbs):
             raise InvalidInput(
                 "rollback takes an item with version=..., or to=... or source=... for a cube"
             )
+
+        clean_reason(reason)
+        if source is not None:
+            clean_name(source, "source")
 
         def work(tx: Transaction) -> list[str]:
             row = require_cube(tx, scope)
@@ -123,7 +128,7 @@ class TimeVerbs(Verbs):
             right = reading.governed.listing(cids=[theirs.cid])
             left = reading.governed.listing(cids=[ours.cid])
             origins = origins_of(reading.connection.execute, [row.iid for row in right])
-        self._rooms.vault.shown(scope.principal, "diff", right, cube=theirs.path)
+        self._rooms.vault.shown(scope.principal, "diff", right, cubes=[theirs.path])
         return diff(left, right, origins)
 
     def merge_branch(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -43,6 +42,7 @@ def update_columns(
 
 
 def _finite(number: float, name: str) -> float:
-    if isinstance(number, bool) or not math.isfinite(number):
+    known = isinstance(number, int | float) and not isinstance(number, bool)
+    if not known or not -1e9 < number < 1e9:
         raise InvalidInput(f"{name} must be a finite number")
     return float(number)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from memos_integrations.cube.acl import Trust, Visibility
-from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.header import MemoryType, Origin, Relation
+from memos_integrations.cube.item import BlobRef
 from memos_integrations.cube.ops import (
     ActivateOp,
     AddOp,
@@ -25,14 +24,14 @@ from memos_integrations.cube.ops import (
 )
 from memos_integrations.cube.outcomes import AddResult, Changed, Outcome
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.interface.arguments import clean_reason, texts
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.idempotency import Request, run_once
 from memos_integrations.interface.pipeline import Pipeline
-from memos_integrations.interface.reader import About, Messages
+from memos_integrations.interface.portability import renewed
+from memos_integrations.interface.reader import About, Messages, as_enum, as_list, read_turn
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.updates import update_columns
-
-E = TypeVar("E", bound=StrEnum)
 
 
 class Writes(Verbs):
@@ -50,6 +49,7 @@ class Writes(Verbs):
         tags: Sequence[str] = (),
         info: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
+        blobs: Sequence[BlobRef] = (),
         labels: Sequence[str] = (),
         visibility: Visibility | str = Visibility.INHERIT,
         trust: Trust | str | None = None,
@@ -73,15 +73,16 @@ class Writes(Verbs):
         Raises ``InvalidInput`` when the call is malformed or nothing at all could be stored.
         """
         scope = self._scope(user, agent, session, cube)
-        about = About(
-            memory_type=_enum(MemoryType, memory_type, "memory_type"),
-            tags=_names(tags, "tags"),
-            info=dict(info or {}),
+        about = About.of(
+            memory_type=memory_type,
+            tags=tags,
+            info={} if info is None else info,
             data=data,
-            labels=_names(labels, "labels"),
-            visibility=_enum(Visibility, visibility, "visibility") or Visibility.INHERIT,
-            trust=_enum(Trust, trust, "trust"),
-            origin=_enum(Origin, origin, "origin"),
+            blobs=renewed(self._rooms.vault, blobs),
+            labels=labels,
+            visibility=visibility,
+            trust=trust,
+            origin=origin,
             source=source,
             model=model,
             priority=priority,
@@ -91,10 +92,12 @@ class Writes(Verbs):
             valid_to=valid_to,
             ttl_seconds=ttl_seconds,
         )
+        sources = texts(derived_from, "derived_from")
         rooms = self._rooms
-        drafts, refused = rooms.reader.read(messages, about, scope.principal, now=rooms.vault.now())
-        op = AddOp(scope.cube, tuple(drafts), tuple(derived_from), reason)
-        request = Request("add", messages, about, derived_from, scope.cube)
+        turns = [read_turn(message, place) for place, message in enumerate(as_list(messages))]
+        drafts, refused = rooms.reader.read(turns, about, scope.principal, now=rooms.vault.now())
+        op = AddOp(scope.cube, tuple(drafts), sources, reason)
+        request = Request("add", turns, about, sources, scope.cube)
         done = self._run(scope, op, idempotency_key, request)
         assert isinstance(done, AddResult)  # noqa: S101  -- what an AddOp gives
         return _with_refused(done, refused)
@@ -127,7 +130,9 @@ class Writes(Verbs):
         columns = update_columns(
             tags=tags,
             info=info,
-            memory_type=_enum(MemoryType, memory_type, "memory_type"),
+            memory_type=None
+            if memory_type is None
+            else as_enum(MemoryType, memory_type, "memory_type"),
             priority=priority,
             confidence=confidence,
             valid_from=valid_from,
@@ -168,7 +173,7 @@ class Writes(Verbs):
         """One new memory in place of several of one cube. The sources can be split out again."""
         scope = self._scope(user, agent, session, cube)
         self._rooms.reader.require_text(text)
-        return self._change(scope, MergeOp(tuple(items), text, reason), idempotency_key)
+        return self._change(scope, MergeOp(texts(items, "items"), text, reason), idempotency_key)
 
     def split(
         self,
@@ -229,7 +234,7 @@ class Writes(Verbs):
     ) -> Changed:
         """Draw a typed link from one memory to another."""
         scope = self._scope(user, agent, session, cube)
-        op = LinkOp(source, _relation(relation), target)
+        op = LinkOp(source, as_enum(Relation, relation, "relation"), target)
         return self._change(scope, op, idempotency_key)
 
     def unlink(
@@ -246,7 +251,7 @@ class Writes(Verbs):
     ) -> Changed:
         """Take a link away; the past keeps it."""
         scope = self._scope(user, agent, session, cube)
-        op = UnlinkOp(source, _relation(relation), target)
+        op = UnlinkOp(source, as_enum(Relation, relation, "relation"), target)
         return self._change(scope, op, idempotency_key)
 
     def pipeline(
@@ -284,6 +289,8 @@ class Writes(Verbs):
         def work(tx: Transaction) -> list[AddResult | Changed]:
             return run_once(tx, key, request, lambda: self._rooms.executor.execute(tx, ops))
 
+        for op in ops:
+            clean_reason(getattr(op, "reason", ""))
         action = type(ops[0]).__name__.removesuffix("Op").lower() if ops else "pipeline"
         return self._write(scope, work, action=action)
 
@@ -296,26 +303,3 @@ def _with_refused(done: AddResult, refused: Mapping[int, Outcome]) -> AddResult:
     total = len(done.outcomes) + len(refused)
     outcomes = tuple(refused[n] if n in refused else next(stored) for n in range(total))
     return replace(done, outcomes=outcomes)
-
-
-def _names(values: Sequence[str], what: str) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise InvalidInput(f"{what} must be a list of text, such as ['work']")
-    return tuple(values)
-
-
-def _relation(value: Relation | str) -> Relation:
-    found = _enum(Relation, value, "relation")
-    if found is None:
-        raise InvalidInput("relation must not be None")
-    return found
-
-
-def _enum(kind: type[E], value: E | str | None, what: str) -> E | None:
-    if value is None:
-        return None
-    try:
-        return kind(value)
-    except ValueError as error:
-        legal = ", ".join(each.value for each in kind)
-        raise InvalidInput(f"{what} must be one of {legal}") from error

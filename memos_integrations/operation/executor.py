@@ -11,8 +11,14 @@ from typing import assert_never
 
 from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.draft import Draft
-from memos_integrations.cube.errors import AccessDenied, EmbedderMismatch, InvalidInput
-from memos_integrations.cube.header import Relation
+from memos_integrations.cube.errors import (
+    AccessDenied,
+    EmbedderMismatch,
+    InvalidInput,
+    ItemFrozen,
+    UsageError,
+)
+from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import CubePath, from_micros, home_path, within
 from memos_integrations.cube.ops import (
     ActivateOp,
@@ -34,7 +40,8 @@ from memos_integrations.infrastructure.governance.redaction import (
     apply_on_write,
     spans_to_json,
 )
-from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.blob_claims import ensure_usable
+from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
 from memos_integrations.operation.fine_stage import FINE
 from memos_integrations.operation.lifecycle.lifecycle import Correction, MemLifecycle, with_step
@@ -80,6 +87,7 @@ class Executor:
     def _add(self, tx: Transaction, op: AddOp) -> AddResult:
         cube = self.cube_for_writing(tx, op.cube)
         sources = tx.items(op.derived_from, Permission.READ) if op.derived_from else []
+        ensure_usable(tx, [blob for each in op.drafts for blob in each.draft.blobs])
         new, outcomes = _without_replays(tx, cube, op.drafts)
         inserted = tx.insert(cube, [each.draft for each in new], reason=op.reason)
         for item in inserted:
@@ -124,7 +132,7 @@ class Executor:
             above = tx.find_cube(CubePath("/".join(parts[:depth])))
             if above is not None and not refused:
                 refused = not tx.governed(Permission.WRITE).gates([above.cid])[0].open
-        if refused:
+        if refused or _covers_others(tx, path):
             error = AccessDenied(f"{who.name} may not write cube {path}; ask its owner for a grant")
             error.cube = path
             raise error
@@ -179,6 +187,8 @@ class Executor:
         )
 
     def _merge(self, tx: Transaction, op: MergeOp) -> Changed:
+        if len(set(op.items)) < 2:
+            raise UsageError("merge needs at least two different memories")
         olds = tx.items(op.items)
         cube = tx.find_cube(CubePath(olds[0].path), tenant=olds[0].tenant)
         assert cube is not None  # noqa: S101  -- it holds the items just read
@@ -239,6 +249,8 @@ class Executor:
         target = tx.item(op.target, Permission.READ)
         if source.iid == target.iid:
             raise InvalidInput("a memory cannot be linked to itself")
+        if source.state == State.FROZEN:
+            raise ItemFrozen("link" if isinstance(op, LinkOp) else "unlink", source.id)
         if isinstance(op, LinkOp):
             tx.link(source, op.relation, target)
         elif not tx.unlink(source, op.relation, target):
@@ -250,8 +262,7 @@ class Executor:
 
 def queue_fine_stage(tx: Transaction, cid: int, items: Sequence[int]) -> str:
     """Queue the fine stage of these item rows; the task's id."""
-    payload = json.dumps({"items": list(items)}, separators=(",", ":"))
-    return tx.enqueue(TaskSpec(FINE, cube=cid, payload=payload))
+    return tx.enqueue(TaskSpec(FINE, cube=cid, payload=dumps({"items": list(items)})))
 
 
 def _without_replays(
@@ -271,12 +282,22 @@ def _without_replays(
 
 def _replayed(tx: Transaction, cid: int, draft: Draft) -> str | None:
     row = tx.execute(
-        "SELECT i.id FROM content t JOIN version v ON v.tid = t.tid JOIN item i ON i.iid = v.iid "
-        "WHERE t.cid = ? AND t.fold = ? AND v.time = ? AND v.conversation IS ? AND i.owner = ? "
-        "LIMIT 1",
+        "SELECT i.id FROM content t JOIN version v ON v.iid = t.iid AND v.tid = t.tid "
+        "JOIN item i ON i.iid = v.iid WHERE t.cid = ? AND t.fold = ? AND v.time = ? "
+        "AND v.conversation IS ? AND i.owner = ? LIMIT 1",
         (cid, draft.fold(), draft.time, draft.conversation, draft.owner or tx.principal.name),
     ).fetchone()
     return None if row is None else str(row[0])
+
+
+def _covers_others(tx: Transaction, path: CubePath) -> bool:
+    """Whether somebody else's cube lies under this path: grants on it would reach that cube."""
+    found = tx.execute(
+        "SELECT 1 FROM cube WHERE tenant = ?1 AND owner <> ?2 "
+        "AND substr(path, 1, length(?3) + 1) = ?3 || '/' LIMIT 1",
+        (tx.principal.tenant, tx.principal.name, path),
+    ).fetchone()
+    return found is not None and not tx.principal.is_admin
 
 
 _TRUST_ORDER = ("user", "inference", "tool", "web", "import")

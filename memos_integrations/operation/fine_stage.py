@@ -164,13 +164,14 @@ def _claim_cube(tx: Transaction, cid: int, fingerprint: str) -> None:
 def _original(tx: Transaction, row: Stored) -> Stored | None:
     """The earlier live memory that says exactly the same under the same rights, if any."""
     found = tx.execute(
-        "SELECT v.iid FROM content t JOIN content o ON o.cid = t.cid AND o.fold = t.fold "
-        "JOIN version v ON v.tid = o.tid JOIN item i ON i.iid = v.iid JOIN item m ON m.iid = ? "
+        "SELECT v.iid FROM content t CROSS JOIN content o ON o.cid = t.cid AND o.fold = t.fold "
+        "CROSS JOIN version v ON v.iid = o.iid AND v.tid = o.tid "
+        "CROSS JOIN item i ON i.iid = v.iid CROSS JOIN item m ON m.iid = ? "
         "WHERE t.tid = ? AND v.iid < ? AND v.seq_to > ? AND v.stale = 0 AND o.data IS t.data "
         "AND v.state IN ('generated', 'activated', 'frozen') AND i.owner = m.owner "
         "AND i.visibility = m.visibility AND i.labels IS m.labels AND i.trust = m.trust "
         "AND i.expires IS m.expires AND i.quarantined = 0 "
-        "AND v.memory_type = ? AND v.valid_to IS ? ORDER BY v.iid LIMIT 1",
+        "AND v.memory_type = ? AND v.valid_to IS ? ORDER BY o.tid LIMIT 1",
         (row.iid, row.tid, row.iid, 2**63 - 2, row.memory_type, row.valid_to),
     ).fetchone()
     return None if found is None else next(iter(current(tx, [found[0]])), None)

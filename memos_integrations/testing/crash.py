@@ -31,6 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
@@ -129,7 +130,11 @@ def arm(point: str, moment: Moment, nth: int) -> None:
     else:
         _arm_function(module, name, moment, fuse)
     if point == "erase: rewrite":  # the file is only rewritten where words were left
-        importlib.import_module(f"{_VAULT}.scrub").__dict__["holds"] = lambda *_: True
+        importlib.import_module(f"{_VAULT}.scrub").__dict__["holds"] = _always
+
+
+def _always(*_: object) -> bool:
+    return True
 
 
 def _arm_function(module: str, name: str, moment: Moment, fuse: _Fuse) -> None:
@@ -171,7 +176,9 @@ def _arm_statements(start: str, moment: Moment, fuse: _Fuse) -> None:
         def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
             return self._run(super().executemany, sql, *parameters)
 
-        def _run(self, run: Callable[..., Any], sql: str, *parameters: Any) -> Any:
+        def _run(
+            self, run: Callable[..., sqlite3.Cursor], sql: str, *parameters: Any
+        ) -> sqlite3.Cursor:
             if sql == "BEGIN IMMEDIATE":
                 writing.add(self)
             hit = meant(self, sql)
@@ -182,8 +189,7 @@ def _arm_statements(start: str, moment: Moment, fuse: _Fuse) -> None:
                 fuse.burn()
             return done
 
-    connect: Callable[..., Any] = sqlite3.connect
-    sqlite3.connect = lambda *args, **kwargs: connect(*args, **kwargs, factory=Deadly)  # type: ignore[assignment]
+    sqlite3.connect = partial(sqlite3.connect, factory=Deadly)
 
 
 # -- what should be in the file -------------------------------------------------------------------
@@ -264,7 +270,7 @@ def words_of(note: str, revision: int) -> str:
 
 
 def _made(model: Model, op: Op) -> None:
-    model.notes |= {note: (1, "live") for note in op.new}
+    model.notes |= dict.fromkeys(op.new, (1, "live"))
 
 
 def _echoed(model: Model, op: Op) -> None:
@@ -400,7 +406,13 @@ def perform(mos: MOS, model: Model, op: Op) -> dict[str, str]:
             return {op.new[0]: done.id}
         case "link":
             mos.link(on[0], "relates_to", on[1], user=_USER, idempotency_key=op.key)
-        case "pipeline" | "blob":
+        case "blob":
+            blob = mos.put_blob(words_of(op.new[0], 1).encode() * 100, user=_USER)
+            added = mos.add(
+                words_of(op.new[0], 1), blobs=[blob], user=_USER, idempotency_key=op.key
+            )
+            return {op.new[0]: added.id}
+        case "pipeline":
             return _pipe(mos, model, op, on)
         case "archive" | "activate" | "delete":
             getattr(mos, op.verb)(on[0], user=_USER, idempotency_key=op.key)
@@ -417,16 +429,10 @@ def perform(mos: MOS, model: Model, op: Op) -> dict[str, str]:
 
 
 def _pipe(mos: MOS, model: Model, op: Op, on: Sequence[str]) -> dict[str, str]:
-    words = words_of(op.new[0], 1)
     with mos.pipeline(user=_USER, idempotency_key=op.key) as pipeline:
-        if op.verb == "blob":
-            # Put before the commit that names it; there is no verb of its own for it yet.
-            blob = mos._rooms.vault.blobs.put(words.encode() * 100)  # pyright: ignore[reportPrivateUsage]
-            pipeline.add(words, blobs=(blob,))
-        else:
-            pipeline.add(words)
-            pipeline.update(on[0], model.text(op.on[0], later=1))
-            pipeline.link(on[0], "relates_to", on[1])
+        pipeline.add(words_of(op.new[0], 1))
+        pipeline.update(on[0], model.text(op.on[0], later=1))
+        pipeline.link(on[0], "relates_to", on[1])
     made = pipeline.results[0]
     return {op.new[0]: made.id}
 
@@ -530,7 +536,7 @@ def _fork(job: Mapping[str, Any]) -> int:
     code = 1
     try:
         code = _JOBS[job["job"]](job)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  -- whatever it is, it is told and the child ends here
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -638,11 +644,11 @@ _ONCE_RULES = (
     ),
     (
         "the fine stage left a note out",
-        f"SELECT iid FROM version WHERE state = 'generated' AND seq_to = {_PRESENT}",
+        "SELECT iid FROM version WHERE state = 'generated' AND seq_to = ?1",
     ),
     (
         "a note is activated, but not by one fine stage",
-        f"SELECT v.iid FROM version v WHERE v.state = 'activated' AND v.seq_to = {_PRESENT} "
+        "SELECT v.iid FROM version v WHERE v.state = 'activated' AND v.seq_to = ?1 "
         "AND NOT EXISTS (SELECT 1 FROM version a WHERE a.iid = v.iid AND a.state = 'archived') "
         "AND 1 <> (SELECT count(*) FROM version f WHERE f.iid = v.iid AND f.reason = 'fine stage')",
     ),
@@ -653,13 +659,13 @@ _ONCE_RULES = (
     (
         "two memories say the same",
         "SELECT t.fold FROM version v JOIN content t ON t.tid = v.tid "
-        f"WHERE v.state = 'activated' AND v.seq_to = {_PRESENT} "
+        "WHERE v.state = 'activated' AND v.seq_to = ?1 "
         "GROUP BY t.fold HAVING count(*) > 1",
     ),
     (
         "live words have no vector",
         "SELECT v.iid FROM version v LEFT JOIN embedding e ON e.tid = v.tid "
-        f"WHERE v.state = 'activated' AND v.seq_to = {_PRESENT} AND e.tid IS NULL",
+        "WHERE v.state = 'activated' AND v.seq_to = ?1 AND e.tid IS NULL",
     ),
     ("a task did not end well", "SELECT id, error FROM task WHERE state <> 'completed'"),
 )
@@ -671,7 +677,7 @@ def once_violations(path: Path) -> list[str]:
         return [
             f"{what}: {row}"
             for what, sql in _ONCE_RULES
-            for row in connection.execute(sql + " LIMIT 3")
+            for row in connection.execute(sql + " LIMIT 3", (_PRESENT,) * sql.count("?1"))
         ]
 
 

@@ -91,8 +91,10 @@ def apply_on_write(text: str, policy: RedactionPolicy) -> Written:
     A replacement can bring words together that then match, so it is scanned until nothing is
     left to take out. What hostile text still holds after four rounds stays as a span.
     """
-    removed: Counter[str] = Counter()
     spans = scan(text, policy.detectors)
+    if not spans:
+        return Written(text, (), {})
+    removed: Counter[str] = Counter()
     for _ in range(_MAX_ROUNDS):
         taken = [span for span in spans if span.label in policy.on_write]
         if not taken:

@@ -172,7 +172,7 @@ _LOG_RULES = (
     (
         "words that no version tells",
         "SELECT t.iid FROM content t WHERE NOT EXISTS "
-        "(SELECT 1 FROM version v WHERE v.tid = t.tid)",
+        "(SELECT 1 FROM version v WHERE v.iid = t.iid AND v.tid = t.tid)",
     ),
     (
         "vector of words that are gone",

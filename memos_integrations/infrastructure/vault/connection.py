@@ -20,6 +20,7 @@ from memos_integrations.cube.errors import (
     UsageError,
     VaultDamaged,
 )
+from memos_integrations.infrastructure.durable_file import full_disk_is_typed
 from memos_integrations.infrastructure.vault.sql import migrations
 
 _APPLICATION_ID = 0x4D454D4F  # "MEMO"
@@ -58,11 +59,15 @@ def map_errors(path: str) -> Generator[None]:
     """Turn the driver's errors into ours, keeping the original as ``__cause__``."""
     try:
         yield
-    except sqlite3.Error as error:
+    except DRIVER_ERRORS as error:
         raise translate(error, path) from error
 
 
-def translate(error: sqlite3.Error, path: str) -> MemosError:
+DRIVER_ERRORS = (sqlite3.Error, UnicodeEncodeError, OverflowError)
+"""What the driver raises: for a value that it cannot bind, the builtin errors."""
+
+
+def translate(error: Exception, path: str) -> MemosError:
     """The typed error for a driver error on the file ``path``."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     for codes, kind, words in _TRANSLATIONS:
@@ -70,6 +75,9 @@ def translate(error: sqlite3.Error, path: str) -> MemosError:
             return kind(words.format(path=path))
     if isinstance(error, sqlite3.DataError):
         return InvalidInput("a value is larger than the vault stores")
+    if not isinstance(error, sqlite3.Error) or "binding parameter" in str(error):
+        # Without the driver's text: it may quote the value.
+        return InvalidInput("a value is of a type, or holds characters, that cannot be stored")
     return BackendUnavailable(f"{path}: {error}")
 
 
@@ -87,6 +95,7 @@ def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Conn
             "trusted_schema = OFF",
             "cell_size_check = ON",
             "cache_size = -32000",
+            "wal_autocheckpoint = 4000",  # 16 MiB: an add rewrites the same pages many times
             "journal_size_limit = 67108864",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -141,60 +150,83 @@ def _run_script(connection: sqlite3.Connection, script: str) -> None:
             statement = ""
 
 
+_IDLE_READERS = 16
+
+
 class Readers:
-    """One read connection per thread, opened on demand, closed together."""
+    """A pool of read connections: one per open snapshot, reused by whichever thread is next."""
 
     def __init__(self, path: str, *, busy_seconds: float) -> None:
         self._path = path
         self._busy_seconds = busy_seconds
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Connection] = []
         self._pid = os.getpid()
         self._closed = False
 
-    def get(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        if self._closed:
-            raise UsageError("this MOS is closed; open the file again")
-        if self._pid != os.getpid():
-            raise UsageError("a vault cannot be used across fork(); open MOS in the child process")
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
-            self._local.connection = found
-            with self._lock:
-                self._open.append(found)
-        return found
-
     @contextmanager
     def snapshot(self) -> Generator[sqlite3.Connection]:
-        """A read transaction: everything inside sees one state of the vault."""
-        connection = self.get()
+        """A read transaction: everything inside sees one state of the vault.
+
+        Inside another snapshot of the same thread it is that one.
+        """
+        outer: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if outer is not None:
+            with map_errors(self._path):
+                yield outer
+            return
         with map_errors(self._path):
-            if connection.in_transaction:  # nested: the outer snapshot holds
-                yield connection
-                return
-            connection.execute("BEGIN")
+            connection = self._borrow()
+            self._local.connection = connection
             try:
+                connection.execute("BEGIN")
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                self._local.connection = None
+                self._give_back(connection)
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():
+            raise UsageError("a vault cannot be used across fork(); open MOS in the child process")
+        with self._lock:
+            if self._closed:
+                raise UsageError("this MOS is closed; open the file again")
+            if self._idle:
+                return self._idle.pop()
+        return connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
+        with self._lock:
+            if not self._closed and len(self._idle) < _IDLE_READERS:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            for connection in self._open:
+            for connection in self._idle:
                 connection.close()
-            self._open.clear()
+            self._idle.clear()
 
 
 def private_file(path: str) -> None:
     """Create the file readable by its owner only, where it is not there yet."""
     target = Path(path)
-    if not target.parent.is_dir():
-        raise UsageError(f"the folder {target.parent} does not exist; create it first")
-    if target.is_dir():
-        raise UsageError(f"{path} is a folder; name a file such as agent.db")
-    if not target.exists():
-        target.touch(mode=0o600)
+    try:
+        if not target.parent.is_dir():
+            raise UsageError(f"the folder {target.parent} does not exist; create it first")
+        if target.is_dir():
+            raise UsageError(f"{path} is a folder; name a file such as agent.db")
+        if not target.exists():
+            with full_disk_is_typed(target.parent):
+                target.touch(mode=0o600)
+    except OSError as error:
+        if isinstance(error, MemosError):
+            raise
+        raise UsageError(
+            f"{path} cannot be made ({error.strerror}); choose another file"
+        ) from error

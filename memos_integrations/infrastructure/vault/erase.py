@@ -46,7 +46,11 @@ def plan(tx: Transaction, asked: Sequence[int]) -> ErasePlan:
     return ErasePlan(
         take=tuple(take),
         held=tuple(held),
-        revived=tuple(r for r in _merged_into(tx, [t.iid for t in take]) if r.iid not in taken),
+        revived=tuple(
+            row
+            for row in _merged_into(tx, [t.iid for t in take])
+            if row.iid not in taken and row.state == State.MERGED
+        ),
     )
 
 
@@ -150,13 +154,17 @@ def of_source(tx: Transaction, source: str, cids: Sequence[int]) -> list[int]:
     return [int(n) for (n,) in rows]
 
 
-def of_subject(tx: Transaction, name: str, *, tenant: str, home: str) -> list[int]:
-    """Item rows of a person: their home cube, what they own and what they said elsewhere."""
+def of_subject(tx: Transaction, name: str, *, tenant: str, home: str, spoken: bool) -> list[int]:
+    """Item rows of a person: their home cube and what they own elsewhere.
+
+    ``spoken`` takes what they said in memories of others too: a speaker is only a name that
+    those others wrote down, so that is for an admin to decide.
+    """
     rows = tx.execute(
         "SELECT i.iid FROM item i JOIN cube c ON c.cid = i.cid WHERE c.tenant = ?1 "
-        "AND (c.path = ?2 OR i.owner = ?3 OR EXISTS "
-        "(SELECT 1 FROM version v WHERE v.iid = i.iid AND v.speaker = ?4)) ORDER BY i.iid",
-        (tenant, home, f"user:{name}", name),
+        "AND (c.path = ?2 OR i.owner = ?3 OR (?5 AND EXISTS "
+        "(SELECT 1 FROM version v WHERE v.iid = i.iid AND v.speaker = ?4))) ORDER BY i.iid",
+        (tenant, home, f"user:{name}", name, spoken),
     ).fetchall()
     return [int(n) for (n,) in rows]
 

@@ -6,6 +6,7 @@ each unit of work in its own savepoint, so that one failing unit never takes ano
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from memos_integrations.cube.errors import BackendUnavailable, UsageError
-from memos_integrations.infrastructure.vault.connection import map_errors, translate
+from memos_integrations.infrastructure.vault.connection import DRIVER_ERRORS, map_errors, translate
 
 T = TypeVar("T")
 
@@ -47,45 +48,78 @@ class GroupCommit:
         self._path = path
         self._lock_seconds = lock_seconds
         self._writer = threading.Lock()
-        self._queue_lock = threading.Lock()
+        self._turn = threading.Condition()
+        self._leading = False
         self._queue: list[_Ticket[Any]] = []
         self._leader: int | None = None
+        self._pid = os.getpid()
         self.commits = 0
         """Commits so far; fewer than units of work when writers shared them."""
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of ``work``, once it is durable. Its exception, with nothing kept."""
+        self._ensure_own_process()
         if self._leader == threading.get_ident():
             raise UsageError("a write was started inside another write; use the open one")
         ticket = _Ticket(work)
-        with self._queue_lock:
+        with self._turn:
             self._queue.append(ticket)
-        with self._writer:
-            while not ticket.done:
-                self._lead()
+        while self._must_lead(ticket):
+            self._lead()
         return ticket.settle()
+
+    def _must_lead(self, ticket: _Ticket[Any]) -> bool:
+        """Wait until the unit was done by another thread, or until nobody else is at it.
+
+        A follower whose unit is done never waits for the writer again: it is free to bring the
+        next unit to the commit after this one.
+        """
+        with self._turn:
+            while self._leading and not ticket.done:
+                self._turn.wait()
+            if not ticket.done:
+                self._leading = True
+            return not ticket.done
 
     def exclusively(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` between transactions (checkpoints, VACUUM)."""
+        self._ensure_own_process()
         with self._writer, map_errors(self._path):
             return work(self._connection)
 
+    def _ensure_own_process(self) -> None:
+        # SQLite's locks do not pass a fork: two processes on one connection damage the file.
+        if self.forked:
+            raise UsageError("a vault cannot be used across fork(); open MOS in the child process")
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy of it in a forked child, which must leave the file alone."""
+        return self._pid != os.getpid()
+
     def _lead(self) -> None:
-        with self._queue_lock:
-            batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
-        self._leader = threading.get_ident()
+        batch: list[_Ticket[Any]] = []
         try:
-            self._commit(batch)
+            with self._writer:
+                with self._turn:
+                    batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
+                self._leader = threading.get_ident()
+                try:
+                    self._commit(batch)
+                finally:
+                    self._leader = None
         except BaseException as error:
-            shown = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+            shown = translate(error, self._path) if isinstance(error, DRIVER_ERRORS) else error
             for ticket in batch:
                 ticket.result, ticket.error = None, ticket.error or shown
             if not isinstance(error, Exception):
                 raise
         finally:
-            self._leader = None
-            for ticket in batch:
-                ticket.done = True
+            with self._turn:
+                for ticket in batch:
+                    ticket.done = True
+                self._leading = False
+                self._turn.notify_all()
 
     def _commit(self, batch: list[_Ticket[Any]]) -> None:
         self._begin()
@@ -105,7 +139,7 @@ class GroupCommit:
             ticket.result = ticket.work(self._connection)
         except Exception as error:
             ticket.error = (
-                translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+                translate(error, self._path) if isinstance(error, DRIVER_ERRORS) else error
             )
             if alone or not self._connection.in_transaction:
                 raise  # SQLite rolled the whole transaction back: nobody's unit was kept

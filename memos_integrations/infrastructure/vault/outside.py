@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import numpy as np
@@ -56,7 +57,7 @@ class OutsideVectors:
 
     def project(
         self,
-        snapshot: Callable[[], sqlite3.Connection],
+        snapshot: Callable[[], AbstractContextManager[sqlite3.Connection]],
         maintain: Callable[[Callable[[Transaction], int]], int],
         cube: int,
     ) -> int:
@@ -65,10 +66,10 @@ class OutsideVectors:
         Raises ``BackendUnavailable`` while another worker projects.
         """
         epoch = maintain(self._take_lease)
-        connection = snapshot()
-        feed = Feed(connection, model=self._model)
-        cursor, head = self.cursor(connection, cube), feed.head(cube)
-        changes = feed.since(cube, cursor) if head > cursor else []
+        with snapshot() as connection:
+            feed = Feed(connection, model=self._model)
+            cursor, head = self.cursor(connection, cube), feed.head(cube)
+            changes = feed.since(cube, cursor) if head > cursor else []
         try:
             for start in range(0, len(changes), _CHUNK):
                 self._apply(cube, changes[start : start + _CHUNK])

@@ -177,9 +177,13 @@ def masked(value: Any, *, keep: frozenset[str]) -> Any:
     return value
 
 
+# json.dumps with these settings would build the encoder anew at every call.
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def dumps(value: object) -> str:
     """Canonical JSON, as the vault stores it."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _canonical(value)
 
 
 def dumps_or_none(value: Any) -> str | None:

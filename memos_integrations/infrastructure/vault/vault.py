@@ -24,10 +24,11 @@ from memos_integrations.cube.errors import (
     AccessDenied,
     BackendUnavailable,
     NotFound,
+    StorageFull,
     UsageError,
 )
 from memos_integrations.cube.filters import Filter
-from memos_integrations.cube.ids import LATEST, CubePath, Seq, to_micros
+from memos_integrations.cube.ids import LATEST, CubePath, Seq, clean_name, to_micros
 from memos_integrations.cube.ports import (
     Clock,
     DurableVectorIndex,
@@ -66,6 +67,7 @@ from memos_integrations.infrastructure.vault.transaction import CubeRow, Transac
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
+_TURNS = 6
 _PURGE_TRIES = 50
 _PURGE_PAUSE_SECONDS = 0.1
 PROJECT = "project"
@@ -90,6 +92,7 @@ class Reading:
     def numbers(self, item_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Item id -> (item row, cube row) of those that exist."""
         sql = "SELECT id, iid, cid FROM item WHERE id = ?"
+        item_ids = [clean_name(item, "the id of a memory") for item in item_ids]
         rows = [self.connection.execute(sql, (item,)).fetchone() for item in item_ids]
         return {row[0]: (row[1], row[2]) for row in rows if row is not None}
 
@@ -138,9 +141,14 @@ class MemVault:
                 connection.close()
                 raise
         self._connection = connection
-        self._commits = GroupCommit(connection, path)
+        # SQLite's busy wait is unfair under load, so a writer gets several turns at it.
+        self._commits = GroupCommit(connection, path, lock_seconds=_TURNS * busy_seconds)
         self.readers = Readers(path, busy_seconds=busy_seconds)
-        self.audit_log: AuditLog = self._commits.run(lambda c: _audit_log(c, audit_key))
+        try:
+            self.audit_log: AuditLog = self._commits.run(lambda c: _audit_log(c, audit_key))
+        except BaseException:
+            connection.close()
+            raise
         self.blobs = BlobStore(_blob_root(path))
         self.text = TextProjection(text)
         self._vectors = vectors
@@ -299,7 +307,7 @@ class MemVault:
         """
         if self.outside is None:
             return 0
-        return self.outside.project(self.readers.get, self.maintain, cube)
+        return self.outside.project(self.readers.snapshot, self.maintain, cube)
 
     def scrub(self, taken: Taken) -> Scan:
         """Make the files forget what an erase took, and look whether they did."""
@@ -332,25 +340,18 @@ class MemVault:
         action: str,
         rows: Sequence[Stored],
         *,
-        cube: str | None = None,
+        cubes: Sequence[str] = (),
         reason: str = "",
     ) -> None:
-        """Record that the principal was shown these items: usage and audit, in a later batch."""
+        """Record that the principal was shown these items: usage and audit, in a later batch.
+
+        ``cubes`` are the cubes asked; each gets its line, also when it had nothing to show.
+        """
         self._reads.used((row.iid for row in rows), self.now())
         if self._audit_reads:
-            self._reads.read(
-                AuditEntry(
-                    tenant=principal.tenant,
-                    actor=principal.name,
-                    action=action,
-                    outcome="allowed",
-                    cube=cube,
-                    items=tuple(row.id for row in rows),
-                    reason=reason,
-                    agent=principal.agent,
-                    session=principal.session,
-                )
-            )
+            for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
+                items = tuple(row.id for row in rows if row.path == cube)
+                self._reads.read(_read_entry(principal, action, cube, items, reason))
         self._schedule_flush()
 
     def refused(self, principal: Principal, action: str, error: AccessDenied | NotFound) -> None:
@@ -404,7 +405,7 @@ class MemVault:
 
     def close(self) -> None:
         """Write what waits and close every connection. Closing twice is no error."""
-        if self._closed:
+        if self._closed or self._commits.forked:
             return
         try:
             self.flush_reads()
@@ -434,6 +435,22 @@ def _queue_projection(tx: Transaction, cube: int) -> None:
         tx.enqueue(TaskSpec(PROJECT, cube=cube, priority=-1))
 
 
+def _read_entry(
+    principal: Principal, action: str, cube: str, items: tuple[str, ...], reason: str
+) -> AuditEntry:
+    return AuditEntry(
+        tenant=principal.tenant,
+        actor=principal.name,
+        action=action,
+        outcome="allowed",
+        cube=cube,
+        items=items,
+        reason=reason,
+        agent=principal.agent,
+        session=principal.session,
+    )
+
+
 def _blob_root(path: str) -> Path:
     return Path(path + ".blobs")
 
@@ -455,8 +472,8 @@ def _flush_if_alive(ref: weakref.ref[MemVault]) -> None:
         return
     try:
         vault.flush_reads()
-    except (UsageError, BackendUnavailable):
-        # Closed meanwhile, or another process holds the lock: the traces wait for the next flush.
+    except (UsageError, BackendUnavailable, StorageFull):
+        # Closed meanwhile, locked by another process, or no space: the next flush takes them.
         _log.info("read traces wait for the next flush")
 
 

@@ -126,7 +126,9 @@ class MemLifecycle:
             "SELECT iid FROM version WHERE merged_into = ? AND seq_to > ? AND cid = ?",
             (row.iid, 2**63 - 2, row.cid),
         ).fetchall()
-        sources = current(tx, [iid for (iid,) in found])
+        # One that was archived, deleted or rolled back since stands for itself already.
+        apart = (State.MERGED, State.FROZEN)
+        sources = [s for s in current(tx, [iid for (iid,) in found]) if s.state in apart]
         if not sources:
             raise UsageError(f"memory {item} was not made by a merge")
         back = [self._step(tx, s, Event.SPLIT, reason=reason, merged_into=None) for s in sources]
@@ -134,7 +136,9 @@ class MemLifecycle:
             "SELECT 1 FROM edge WHERE source = ? AND relation = ? AND target = ?",
             (row.iid, Relation.DERIVED_FROM.value, sources[0].iid),
         ).fetchone()
-        if made:  # a folded duplicate has an original as successor: that one stays as it is
+        if (
+            made and row.state != State.ARCHIVED
+        ):  # a folded duplicate has an original as successor: that one stays as it is
             self._step(tx, row, Event.ARCHIVE, reason=reason, passes_on="was split")
         return back
 

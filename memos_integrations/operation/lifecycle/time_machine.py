@@ -19,7 +19,7 @@ from memos_integrations.cube.ids import CubePath, Seq
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
-from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -74,7 +74,7 @@ def roll_back_source(tx: Transaction, cube: CubeRow, source: str, *, reason: str
 
 
 def _roll_back(tx: Transaction, items: Sequence[int], to: Seq, *, reason: str) -> list[str]:
-    changed: list[str] = []
+    changed: list[Stored] = []
     for now in current(tx, items):
         then = next((v for v in versions(tx, now.iid) if v.seq <= to < v.seq_to), None)
         if now.state == State.FROZEN or (then is not None and then.seq == now.seq):
@@ -89,9 +89,11 @@ def _roll_back(tx: Transaction, items: Sequence[int], to: Seq, *, reason: str) -
             next_state(State(now.state), Event.RESTORE, item=now.id, named=state)
             back = then.with_(version=now.version, state=state.value, before=None)
             tx.revise(back, reason=reason)
-        mark_stale(tx, now, reason="was rolled back")
-        changed.append(now.id)
-    return changed
+        changed.append(now)
+    back_too = [row.iid for row in changed]  # as they were then, staleness included
+    for now in changed:
+        mark_stale(tx, now, reason="was rolled back", spare=back_too)
+    return [row.id for row in changed]
 
 
 def fork(
@@ -108,7 +110,7 @@ def fork(
     asking = Asking(tx.principal, tx.now, Permission.READ, Instant(Seq(seq)))
     rows = Governed(tx.connection, asking).listing(cids=[source.cid], pick="present")
     rows = [row for row in reversed(rows) if row.tid is not None]
-    made = tx.insert(branch, [copy_of(row, tx) for row in rows], reason=reason)
+    made = _insert_copies(tx, branch, rows, reason=reason)
     new = {row.iid: item.iid for row, item in zip(rows, made, strict=True)}
     _copy_vectors(tx, rows, new)
     _copy_links(tx, branch, new, seq)
@@ -117,11 +119,23 @@ def fork(
     return branch
 
 
+def _insert_copies(
+    tx: Transaction, cube: CubeRow, rows: Sequence[Stored], *, reason: str
+) -> list[Inserted]:
+    """Copies that are hidden from searches where their originals are."""
+    made = tx.insert(cube, [copy_of(row, tx) for row in rows], reason=reason)
+    for row, new in zip(rows, made, strict=True):
+        if row.quarantined:
+            tx.execute("UPDATE item SET quarantined = 1 WHERE iid = ?", (new.iid,))
+        if row.stale:
+            tx.execute("UPDATE version SET stale = 1 WHERE iid = ?", (new.iid,))
+    return made
+
+
 def copy_of(row: Stored, tx: Transaction) -> Draft:
     """A draft that repeats a stored item as the transaction's principal may read it."""
     item = to_item(row, tx.principal)
     steps = [s.model_dump(mode="json", exclude_none=True) for s in item.header.provenance]
-    state = State(row.before or row.state)
     return Draft(
         text=item.text,
         time=row.time,
@@ -134,7 +148,7 @@ def copy_of(row: Stored, tx: Transaction) -> Draft:
         kind=row.kind,
         origin=row.origin,
         trust=row.trust,
-        state=state.value if state is not State.MERGED else State.ARCHIVED.value,
+        state=_standing(row).value,
         labels=item.header.labels,
         tags=item.header.tags,
         info=item.header.info or None,
@@ -150,6 +164,12 @@ def copy_of(row: Stored, tx: Transaction) -> Draft:
         provenance=dumps(steps) if steps else None,
         fork_origin=row.iid,
     )
+
+
+def _standing(row: Stored) -> State:
+    """The state of a copy: holds stay behind, and so does the successor of a merged memory."""
+    state = State(row.before or row.state)
+    return State.ARCHIVED if state is State.MERGED else state
 
 
 def _copy_vectors(tx: Transaction, rows: Sequence[Stored], new: Mapping[int, int]) -> None:
@@ -219,8 +239,7 @@ def merge_branch(
         raise MergeConflict([ours.id for ours, _ in plan.conflicts])
     take = plan.take + (plan.conflicts if on_conflict == "theirs" else [])
     changed = [_take(tx, ours, theirs, reason=reason) for ours, theirs in take]
-    drafts = [copy_of(row, tx) for row in plan.new]
-    made = tx.insert(base, drafts, reason=reason)
+    made = _insert_copies(tx, base, plan.new, reason=reason)
     for row, item in zip(plan.new, made, strict=True):
         tx.execute("UPDATE item SET fork_origin = ? WHERE iid = ?", (item.iid, row.iid))
         tx.execute("UPDATE item SET fork_origin = NULL WHERE iid = ?", (item.iid,))
@@ -252,9 +271,7 @@ def _take(tx: Transaction, ours: Stored, theirs: Stored, *, reason: str) -> str:
         state = next_state(State(ours.state), Event.DELETE, item=ours.id)
         tx.revise(governed, reason=reason, tombstone=True, state=state.value)
     else:
-        state = next_state(
-            State(ours.state), Event.RESTORE, item=ours.id, named=State(theirs.state)
-        )
+        state = next_state(State(ours.state), Event.RESTORE, item=ours.id, named=_standing(theirs))
         columns = {name: getattr(theirs, name) for name in _TAKEN}
         words = copy_of(theirs, tx)
         tx.revise(governed, reason=reason, words=words, state=state.value, stale=0, **columns)

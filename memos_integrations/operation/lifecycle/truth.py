@@ -6,7 +6,7 @@ source is already another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from memos_integrations.cube.header import Relation
 from memos_integrations.cube.ids import LATEST
@@ -27,14 +27,17 @@ def dependents(tx: Transaction, items: Sequence[int]) -> list[Stored]:
     return current(tx, [r.item for r in reached])
 
 
-def mark_stale(tx: Transaction, source: Stored, *, reason: str) -> list[str]:
+def mark_stale(
+    tx: Transaction, source: Stored, *, reason: str, spare: Collection[int] = ()
+) -> list[str]:
     """Mark what was derived from ``source`` as stale; the ids of what was marked.
 
-    Frozen memories are marked too: a legal hold keeps the words, not their standing.
+    Frozen memories are marked too: a legal hold keeps the words, not their standing. Item rows
+    to ``spare`` go back in time together with their source.
     """
     marked: list[str] = []
     for row in dependents(tx, [source.iid]):
-        if row.tid is not None and not row.stale:
+        if row.tid is not None and not row.stale and row.iid not in spare:
             tx.revise(row, reason=f"source {source.id} {reason}", stale=1)
             marked.append(row.id)
     return marked

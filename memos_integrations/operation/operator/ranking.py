@@ -74,11 +74,11 @@ DEFAULT_SIGNALS: tuple[RankSignal, ...] = (CosineSignal(), LexicalSignal())
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A proposed place with its score and the terms of it."""
+    """A proposed place with its score and the value of each signal, in the signals' order."""
 
     place: Place
     score: float
-    terms: tuple[Signal, ...]
+    values: tuple[float, ...]
 
 
 def rank(
@@ -87,22 +87,18 @@ def rank(
     """The places by falling score; ties by place, so that one question has one answer."""
     if not places:
         return []
-    columns = [signal.values(query, space, places) for signal in signals]
-    total = sum(
-        (s.weight * c.astype(np.float64) for s, c in zip(signals, columns, strict=True)),
-        start=np.zeros(len(places)),
-    )
-    order = sorted(range(len(places)), key=lambda n: (-total[n], places[n]))
-    return [
-        Ranked(places[n], float(total[n]), _terms(signals, [float(c[n]) for c in columns]))
-        for n in order
-    ]
+    values = np.stack([signal.values(query, space, places) for signal in signals], axis=1)
+    total = values.astype(np.float64) @ np.asarray([signal.weight for signal in signals])
+    scores, rows = total.tolist(), values.tolist()
+    order = sorted(range(len(places)), key=lambda n: (-scores[n], places[n]))
+    return [Ranked(places[n], scores[n], tuple(rows[n])) for n in order]
 
 
-def _terms(signals: Sequence[RankSignal], values: Sequence[float]) -> tuple[Signal, ...]:
+def terms(ranked: Ranked, signals: Sequence[RankSignal]) -> tuple[Signal, ...]:
+    """The signals that spoke for (or against) a place, in words."""
     return tuple(
         Signal(name=s.name, value=value, weight=s.weight, why=s.why(value))
-        for s, value in zip(signals, values, strict=True)
+        for s, value in zip(signals, ranked.values, strict=True)
         if value
     )
 

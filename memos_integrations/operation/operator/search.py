@@ -22,6 +22,7 @@ from memos_integrations.operation.operator.ranking import (
     Ranked,
     RankSignal,
     rank,
+    terms,
 )
 
 _POOL = 200
@@ -96,7 +97,11 @@ class MemOperator:
     def _resolve(self, reading: Reading, space: Space, ranked: Sequence[Ranked]) -> list[Found]:
         items = [r.place.item for r in ranked if r.score > 0]
         rows = {row.iid: row for row in self._vault.resolve(reading, space.cubes, items)}
-        return [Found(rows[r.place.item], r.score, r.terms) for r in ranked if r.place.item in rows]
+        return [
+            Found(rows[r.place.item], r.score, terms(r, self._signals))
+            for r in ranked
+            if r.place.item in rows
+        ]
 
 
 __all__ = ["Found", "MemOperator", "Place"]

@@ -64,10 +64,11 @@ LEFT JOIN content t ON t.tid = v.tid
 LEFT JOIN usage u ON u.iid = v.iid
 
 -- name: joined_items
+-- CROSS JOIN fixes the order: a few items named by the caller, never a scan of their cube.
 FROM json_each(:iids) w
 CROSS JOIN version v ON v.iid = w.value AND v.seq_to > :seq AND v.seq <= :seq
-JOIN gate g ON g.cid = v.cid
-JOIN item i ON i.iid = v.iid
+CROSS JOIN gate g ON g.cid = +v.cid
+CROSS JOIN item i ON i.iid = v.iid
 LEFT JOIN content t ON t.tid = v.tid
 LEFT JOIN usage u ON u.iid = v.iid
 
@@ -79,15 +80,15 @@ LEFT JOIN content t ON t.tid = v.tid
 LEFT JOIN usage u ON u.iid = v.iid
 
 -- name: present
-(i.expires IS NULL OR i.expires > :now)
+(i.expires IS NULL OR i.expires > :now OR i.legal_hold)
 
 -- name: kept
-(v.tid IS NOT NULL AND v.state <> 'merged' AND (i.expires IS NULL OR i.expires > :now))
+(v.tid IS NOT NULL AND v.state <> 'merged' AND (i.expires IS NULL OR i.expires > :now OR i.legal_hold))
 
 -- name: searchable
 (
     v.state IN ('generated', 'activated', 'frozen') AND v.stale = 0 AND v.tid IS NOT NULL
-    AND i.quarantined = 0 AND (i.expires IS NULL OR i.expires > :now)
+    AND i.quarantined = 0 AND (i.expires IS NULL OR i.expires > :now OR i.legal_hold)
     AND (v.valid_to IS NULL OR v.valid_to > :valid_at)
     AND (:valid_from_too = 0 OR v.valid_from <= :valid_at)
 )

@@ -42,6 +42,10 @@ WHERE NOT EXISTS (
 UPDATE edge SET seq_to = ?
 WHERE source = ? AND relation = ? AND target = ? AND seq_to = 9223372036854775807
 
+-- name: denied
+SELECT 1 FROM access
+WHERE tenant = ? AND subject_kind = ? AND subject = ? AND effect = 'deny' LIMIT 1
+
 -- name: grant
 INSERT INTO access (
     tenant, scope, iid, subject_kind, subject, permissions, effect, expires, granted_by, created)

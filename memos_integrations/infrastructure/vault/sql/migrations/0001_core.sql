@@ -83,6 +83,7 @@ CREATE TABLE version (
 );
 CREATE UNIQUE INDEX version_item ON version (iid, version);
 CREATE INDEX version_cube ON version (cid, seq_to);
+CREATE INDEX version_merged ON version (merged_into) WHERE merged_into IS NOT NULL;
 CREATE INDEX version_source ON version (source, cid) WHERE source IS NOT NULL;
 
 CREATE TABLE embedding (

@@ -1,0 +1,58 @@
+"""What flows through a memory graph: plain data, so that any checkpointer can keep it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Required, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+
+
+class Recalled(TypedDict):
+    """A memory that was found for the question."""
+
+    id: str
+    version: int
+    text: str
+    score: float
+    signals: dict[str, float]
+    """What the score rests on: ``cosine`` for meaning, ``words`` for shared words, ..."""
+    why: str
+    speaker: str
+    time: str
+    """ISO 8601, when it was said."""
+    source: str | None
+    trust: str
+
+
+class Answer(TypedDict):
+    """What was answered, and the memories it rests on."""
+
+    text: str
+    rests_on: list[str]
+    by: Literal["quotes", "model", "nothing"]
+    """``nothing``: no memory came near enough to the question."""
+    message_id: str
+
+
+class Written(TypedDict):
+    """What became of one message. ``id`` is the memory that holds it."""
+
+    status: str
+    id: str | None
+    reason: str | None
+    masked: dict[str, int]
+
+
+class MemoryState(TypedDict, total=False):
+    """The state of a memory graph. Extend it, or give your own state the keys you use."""
+
+    messages: Required[Annotated[list[AnyMessage], add_messages]]
+    recorded: bool
+    """True while a recording is replayed: nothing in it is answered, all of it is remembered."""
+    recalled: list[Recalled]
+    answer: Answer | None
+    written: list[Written]
+    """Of the last run, one per message that was new."""
+    remembered_upto: str | None
+    """The id of the last message that was remembered in this thread."""
