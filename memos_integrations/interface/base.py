@@ -84,17 +84,15 @@ class Verbs:
         ) as reading:
             yield reading
 
-    def _cubes(self, reading: Reading, scope: Scope) -> list[CubeRow]:
+    def _cubes(
+        self, reading: Reading, scope: Scope, need: Permission = Permission.READ
+    ) -> list[CubeRow]:
         """The cubes of the scope. A missing home is empty; a missing other cube is refused."""
         cubes = reading.cubes(scope.cubes)
         if not scope.at_home:
             for path in set(scope.cubes) - {cube.path for cube in cubes}:
                 # The same words as for a cube that exists: names of cubes are not to be probed.
-                refusal = AccessDenied(
-                    f"{scope.principal.name} may not read cube {path}; ask its owner for a grant"
-                )
-                refusal.cube = path
-                raise refusal
+                raise refused_cube(scope.principal, path, need)
         return cubes
 
     def _open_cubes(self, reading: Reading, scope: Scope) -> list[CubeRow]:
@@ -103,12 +101,7 @@ class Verbs:
         for gate in reading.governed.gates([cube.cid for cube in cubes]):
             hidden = gate.denied or not (gate.open or reading.governed.count(cids=[gate.cid]))
             if hidden:
-                refusal = AccessDenied(
-                    f"{scope.principal.name} may not read cube {gate.path}; "
-                    "ask its owner for a grant"
-                )
-                refusal.cube = gate.path
-                raise refusal
+                raise refused_cube(scope.principal, gate.path)
         return cubes
 
     def _item(self, reading: Reading, scope: Scope, item_id: str) -> Stored:
@@ -120,3 +113,14 @@ class Verbs:
             missing.hidden, missing.items = number is not None, (item_id,)
             raise missing
         return rows[0]
+
+
+def refused_cube(
+    principal: Principal, path: str, need: Permission = Permission.READ
+) -> AccessDenied:
+    """The refusal of a cube, in the same words whether it exists or not."""
+    refusal = AccessDenied(
+        f"{principal.name} may not {str(need.name).lower()} cube {path}; ask its owner for a grant"
+    )
+    refusal.cube = path
+    return refusal

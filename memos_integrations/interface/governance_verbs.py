@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from memos_integrations.cube.acl import Effect, Grant, Permission, SubjectKind, Visibility
@@ -14,14 +14,18 @@ from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.governance.audit import AuditLine, AuditReport, ExportedHead
 from memos_integrations.infrastructure.vault.rows import dumps
-from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.interface.arguments import clean_reason, span_micros, whole
-from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.base import Verbs, refused_cube
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.json_values import clean_json
+from memos_integrations.interface.rights import Target, ensure_held, ensure_may_replace
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.lifecycle.truth import mark_stale
 
 _PERMISSIONS = {
     "read": Permission.READ,
@@ -35,16 +39,6 @@ _DENIALS = {
     "share": Permission.SHARE | Permission.ADMIN,
     "admin": Permission.ADMIN,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a rule is about: a cube with everything under it, or one item."""
-
-    path: str
-    cid: int
-    iid: int | None
-    item: str | None
 
 
 class GovernanceVerbs(Verbs):
@@ -67,9 +61,9 @@ class GovernanceVerbs(Verbs):
         facts = clean_json(info or {}, "info")
 
         def work(tx: Transaction) -> MemCube:
+            self._rooms.executor.ensure_own_name(tx, path)  # first: names are not to be probed
             if tx.find_cube(path) is not None:
                 raise UsageError(f"cube {path} exists already")
-            self._rooms.executor.ensure_own_name(tx, path)
             row = tx.new_cube(path, visibility=shown, info=facts)
             tx.audit("create_cube", cube=path)
             return to_cube(tx.connection, row)
@@ -134,6 +128,7 @@ class GovernanceVerbs(Verbs):
         def work(tx: Transaction) -> None:
             target = self._target(tx, scope, item)
             rule = Grant(tx.principal.tenant, target.path, kind, name, Permission.NONE, effect)
+            ensure_may_replace(tx, target, rule)
             if not tx.revoke(rule, cid=target.cid, iid=target.iid):
                 raise NotFound(f"there is no such rule for {to} on {item or target.path}")
             tx.audit("revoke", cube=target.path, items=_ids(target), extra={"to": to})
@@ -151,13 +146,15 @@ class GovernanceVerbs(Verbs):
         """The rules on a cube and its items; for those who may share it."""
         scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="grants", need=Permission.SHARE) as reading:
-            found_cubes = self._open_cubes(reading, scope)
+            found_cubes = self._whole_cubes(reading, scope, Permission.SHARE)
             found = reading.connection.execute(
                 "SELECT a.tenant, a.scope, a.subject_kind, a.subject, a.permissions, a.effect, "
                 "i.id, a.expires, a.gid FROM access a LEFT JOIN item i ON i.iid = a.iid "
                 "WHERE a.tenant = ? AND a.scope = ? ORDER BY a.gid",
                 (scope.principal.tenant, found_cubes[0].path if found_cubes else ""),
             ).fetchall()
+        paths = [cube.path for cube in found_cubes]
+        self._rooms.vault.shown(scope.principal, "grants", [], cubes=paths)
         return [
             Grant(t, s, SubjectKind(k), name, Permission(p), Effect(e), item, until, gid)
             for t, s, k, name, p, e, item, until, gid in found
@@ -182,6 +179,8 @@ class GovernanceVerbs(Verbs):
 
         def work(tx: Transaction) -> None:
             target = self._target(tx, scope, item)
+            # Outlives the asker's own right, so that right must not end.
+            ensure_held(tx, target, Permission.SHARE, None)
             if target.iid is None:
                 tx.execute(
                     "UPDATE cube SET visibility = ? WHERE cid = ?", (shown.value, target.cid)
@@ -274,8 +273,8 @@ class GovernanceVerbs(Verbs):
         with self._reading(scope, action="audit", need=Permission.ADMIN) as reading:
             everyone = who.is_admin and scope.at_home
             if not scope.at_home:
-                self._open_cubes(reading, scope)
-            return self._rooms.vault.audit_log.read(
+                self._whole_cubes(reading, scope, Permission.ADMIN)
+            lines = self._rooms.vault.audit_log.read(
                 reading.connection.execute,
                 tenant=who.tenant,
                 actor=who.name if scope.at_home and not everyone else None,
@@ -283,6 +282,10 @@ class GovernanceVerbs(Verbs):
                 item=item,
                 limit=limit,
             )
+        if scope.at_home and not everyone:
+            return [_without_hidden_cube(line) for line in lines]
+        self._rooms.vault.shown(who, "audit", [], cubes=scope.cubes)
+        return lines
 
     def audit_verify(self, *, anchor: Mapping[str, object] | None = None) -> AuditReport:
         """Whether the audit chain is unbroken, and still holds an anchored head if given."""
@@ -300,16 +303,25 @@ class GovernanceVerbs(Verbs):
 
     # -- what the verbs share -----------------------------------------------------------------
 
-    def _target(self, tx: Transaction, scope: Scope, item: str | None) -> _Target:
+    def _whole_cubes(self, reading: Reading, scope: Scope, need: Permission) -> list[CubeRow]:
+        """The cubes, refused unless the principal holds ``need`` on each as a whole."""
+        cubes = self._cubes(reading, scope, need)
+        for gate in reading.governed.gates([cube.cid for cube in cubes]):
+            if not gate.open:
+                raise refused_cube(scope.principal, gate.path, need)
+        return cubes
+
+    def _target(self, tx: Transaction, scope: Scope, item: str | None) -> Target:
         """What a rule is about, checked for the right to share it."""
         if item is not None:
             row = tx.item(item, Permission.SHARE)
-            return _Target(row.path, row.cid, row.iid, row.id)
+            return Target(row.path, row.cid, row.iid, row.id)
         cube = tx.find_cube(scope.cube)
         if cube is None:
-            cube = self._rooms.executor.cube_for_writing(tx, scope.cube)
+            self._rooms.executor.ensure_own_name(tx, scope.cube, need=Permission.SHARE)
+            cube = tx.new_cube(scope.cube)
         tx.gate(cube, Permission.SHARE)
-        return _Target(cube.path, cube.cid, None, None)
+        return Target(cube.path, cube.cid, None, None)
 
     def _rule(
         self,
@@ -325,34 +337,17 @@ class GovernanceVerbs(Verbs):
 
         def work(tx: Transaction) -> None:
             target = self._target(tx, scope, item)
-            self._ensure_held(tx, target, rights)
             until = None if span is None else tx.now + span
+            ensure_held(tx, target, rights, until)
             rule = Grant(
                 tx.principal.tenant, target.path, kind, name, rights, effect, expires=until
             )
+            ensure_may_replace(tx, target, rule)
             tx.grant(rule, cid=target.cid, iid=target.iid)
             action = "share" if effect is Effect.ALLOW else "deny"
             tx.audit(action, cube=target.path, items=_ids(target), extra={"to": to})
 
         self._write(scope, work, action="share" if effect is Effect.ALLOW else "deny")
-
-    def _ensure_held(self, tx: Transaction, target: _Target, rights: Permission) -> None:
-        """Nobody gives away, or forbids, what they do not hold themselves."""
-        for one in (Permission.READ, Permission.WRITE, Permission.SHARE, Permission.ADMIN):
-            if one not in rights:
-                continue
-            governed = tx.governed(one)
-            if target.iid is None:
-                held = governed.gates([target.cid])[0].open
-            else:
-                held = bool(governed.items([target.iid], cids=[target.cid]))
-            if not held:
-                refusal = AccessDenied(
-                    f"{tx.principal.name} cannot pass on {str(one.name).lower()} rights on "
-                    f"{target.item or target.path} without holding them"
-                )
-                refusal.cube = target.path
-                raise refusal
 
     def _lock(
         self,
@@ -366,7 +361,8 @@ class GovernanceVerbs(Verbs):
 
         def work(tx: Transaction) -> Changed:
             done = step(self._rooms.lifecycle, tx, item, reason=reason)
-            tx.audit(action, items=[item], reason=reason)
+            path = tx.item(item, Permission.ADMIN).path
+            tx.audit(action, cube=path, items=[item], reason=reason)
             return done
 
         return self._write(scope, work, action=action)
@@ -377,7 +373,7 @@ class GovernanceVerbs(Verbs):
         flag = int(action == "quarantine")
 
         def work(tx: Transaction) -> list[str]:
-            cube = require_cube(tx, scope)
+            cube = require_cube(tx, scope, Permission.ADMIN)
             tx.gate(cube, Permission.ADMIN)
             rows = tx.execute(
                 "SELECT DISTINCT i.iid, i.id FROM version v JOIN item i ON i.iid = v.iid "
@@ -391,6 +387,9 @@ class GovernanceVerbs(Verbs):
             )
             for iid, _ in rows:
                 tx.emit(EventKind.ACCESS, cube.cid, iid)
+            # What was merged or derived from these says the same words.
+            for row in current(tx, [iid for iid, _ in rows]) if flag else []:
+                mark_stale(tx, row, reason="was quarantined")
             ids = [item for _, item in rows]
             tx.audit(action, cube=cube.path, items=ids, reason=reason)
             return ids
@@ -398,7 +397,13 @@ class GovernanceVerbs(Verbs):
         return self._write(scope, work, action=action)
 
 
-def _ids(target: _Target) -> Sequence[str]:
+def _without_hidden_cube(line: AuditLine) -> AuditLine:
+    """A line for its own actor: where a hidden memory lies is for that cube's admins."""
+    hidden = line.outcome == "denied" and line.reason == NotFound.__name__
+    return replace(line, cube=None) if hidden else line
+
+
+def _ids(target: Target) -> Sequence[str]:
     return [target.item] if target.item else []
 
 

@@ -75,9 +75,7 @@ def _asked(
         user = default_user
     session = base.session if session is None else session
     # replace() would say it in a line, for three times the time of every call.
-    return Principal(
-        base.tenant, user, agent, session, base.roles, base.groups, base.clearances
-    )
+    return Principal(base.tenant, user, agent, session, base.roles, base.groups, base.clearances)
 
 
 def _paths(cube: CubeName | Sequence[CubeName] | None) -> tuple[CubePath, ...]:

@@ -13,7 +13,7 @@ from memos_integrations.infrastructure.vault.check import CheckReport
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.base import Verbs
-from memos_integrations.interface.scope import CubeName
+from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.executor import queue_fine_stage
 
@@ -40,7 +40,7 @@ class TaskVerbs(Verbs):
             found = self._rooms.queue.status(reading.connection, task)
             gates = reading.governed.gates([found.cube]) if found and found.cube else []
             if found is None or not any(gate.open for gate in gates):
-                raise NotFound(f"no task {task} is visible to {scope.principal.name}")
+                raise _unknown_task(scope, task, found)
             return found
 
     def cancel_task(
@@ -59,7 +59,7 @@ class TaskVerbs(Verbs):
             found = self._rooms.queue.status(tx, task)
             gates = tx.governed(Permission.WRITE).gates([found.cube or 0]) if found else []
             if not any(gate.open for gate in gates):
-                raise NotFound(f"no task {task} is visible to {scope.principal.name}")
+                raise _unknown_task(scope, task, found)
             done = self._rooms.queue.cancel(tx, task, now=tx.now)
             tx.audit("cancel_task", reason=task)
             return done
@@ -144,7 +144,7 @@ class TaskVerbs(Verbs):
         scope = self._scope(user, agent, session, cube)
 
         def work(tx: Transaction) -> tuple[str, ...]:
-            row = require_cube(tx, scope)
+            row = require_cube(tx, scope, Permission.ADMIN)
             tx.gate(row, Permission.ADMIN)
             tx.execute("DELETE FROM embedding WHERE cid = ?", (row.cid,))
             tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (row.cid,))
@@ -181,6 +181,12 @@ class TaskVerbs(Verbs):
                 ids = (what,) if isinstance(what, str) else what.task_ids
             found = [self._rooms.queue.status(connection, task) for task in ids]
         return [status for status in found if status is not None]
+
+
+def _unknown_task(scope: Scope, task: str, found: TaskStatus | None) -> NotFound:
+    missing = NotFound(f"no task {task} is visible to {scope.principal.name}")
+    missing.hidden = found is not None
+    return missing
 
 
 def _share(status: TaskStatus) -> float:

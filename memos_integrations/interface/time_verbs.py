@@ -12,7 +12,7 @@ from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.vault.governed import NOW, Instant
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import clean_reason
-from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.base import Verbs, refused_cube
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.scope import CubeName, Scope
@@ -62,7 +62,7 @@ class TimeVerbs(Verbs):
             clean_name(source, "source")
 
         def work(tx: Transaction) -> list[str]:
-            row = require_cube(tx, scope)
+            row = require_cube(tx, scope, Permission.ADMIN)
             if source is not None:
                 changed = roll_back_source(tx, row, source, reason=reason)
             else:
@@ -75,7 +75,7 @@ class TimeVerbs(Verbs):
     def _roll_back_item(self, scope: Scope, item: str, version: int, reason: str) -> Changed:
         def work(tx: Transaction) -> Changed:
             done = self._rooms.lifecycle.rollback(tx, item, version, reason=reason)
-            tx.audit("rollback", items=[item], reason=reason)
+            tx.audit("rollback", cube=tx.item(item).path, items=[item], reason=reason)
             return done
 
         return self._write(scope, work, action="rollback")
@@ -97,7 +97,7 @@ class TimeVerbs(Verbs):
         path = clean_path(name)
 
         def work(tx: Transaction) -> MemCube:
-            source = require_cube(tx, scope)
+            source = require_cube(tx, scope, Permission.READ)
             tx.gate(source, Permission.READ)
             self._rooms.executor.ensure_own_name(tx, path)
             instant = NOW if at is None else Instant(self._position(tx, at))
@@ -150,7 +150,7 @@ class TimeVerbs(Verbs):
         scope = self._scope(user, agent, session, branch)
 
         def work(tx: Transaction) -> list[str]:
-            theirs = require_cube(tx, scope)
+            theirs = require_cube(tx, scope, Permission.READ)
             tx.gate(theirs, Permission.READ)
             base = self._base_of(tx, theirs, self._scope(user, agent, session, cube), cube)
             changed = merge_branch(tx, theirs, base, on_conflict=on_conflict, reason=reason)
@@ -163,7 +163,7 @@ class TimeVerbs(Verbs):
         self, tx: Transaction, branch: CubeRow, scope: Scope, cube: CubeName | None
     ) -> CubeRow:
         if cube is not None:
-            return require_cube(tx, scope)
+            return require_cube(tx, scope, Permission.WRITE)
         row = tx.execute("SELECT path FROM cube WHERE cid = ?", (branch.fork_of,)).fetchone()
         base = None if row is None else tx.find_cube(clean_path(row[0]))
         if base is None:
@@ -182,9 +182,12 @@ class TimeVerbs(Verbs):
         return Seq(row.fetchone()[0] or 0)
 
 
-def require_cube(tx: Transaction, scope: Scope) -> CubeRow:
-    """The cube of the scope. Raises ``NotFound`` where there is none."""
+def require_cube(tx: Transaction, scope: Scope, need: Permission) -> CubeRow:
+    """The cube of the scope. Where there is none: ``NotFound`` for the asker's own home, for any
+    other name the refusal that a closed cube gets, so that names are not to be probed."""
     found = tx.find_cube(scope.cube)
-    if found is None:
+    if found is None and scope.at_home:
         raise NotFound(f"there is no cube {scope.cube} for {scope.principal.name}")
+    if found is None:
+        raise refused_cube(scope.principal, scope.cube, need)
     return found

@@ -121,7 +121,9 @@ class Executor:
             )
         return cube
 
-    def ensure_own_name(self, tx: Transaction, path: CubePath) -> None:
+    def ensure_own_name(
+        self, tx: Transaction, path: CubePath, *, need: Permission = Permission.WRITE
+    ) -> None:
         """Raise ``AccessDenied`` for a new cube under somebody else's home or cube."""
         who = tx.principal
         own = home_path(user=who.user, agent=None if who.user else who.agent)
@@ -133,7 +135,10 @@ class Executor:
             if above is not None and not refused:
                 refused = not tx.governed(Permission.WRITE).gates([above.cid])[0].open
         if refused or _covers_others(tx, path):
-            error = AccessDenied(f"{who.name} may not write cube {path}; ask its owner for a grant")
+            error = AccessDenied(
+                f"{who.name} may not {str(need.name).lower()} cube {path}; "
+                "ask its owner for a grant"
+            )
             error.cube = path
             raise error
 

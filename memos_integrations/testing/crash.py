@@ -49,6 +49,7 @@ _ECHOES = ("echo0x0", "echo0x1", "echo0x2")
 _TEXT = re.compile(r"(\w+x\w+) revision (\d+)")
 _PRESENT = 2**63 - 1
 _NEVER_REACHED = 3
+_PATIENCE_SECONDS = 30.0
 
 # -- where a process can be killed ----------------------------------------------------------------
 
@@ -87,6 +88,7 @@ POINTS: Mapping[str, str] = {
     "fine stage: finish": f"{_QUEUE}.finish",
     "erase: plan": f"{_VAULT}.erase:plan",
     "erase: rows": f"{_VAULT}.erase:carry_out",
+    "erase: files": f"{_VAULT}.vault:MemVault.scrub",
     "erase: scrub": f"{_VAULT}.vault:scrub",
     "erase: cut the log": "sql:PRAGMA wal_checkpoint",
     "erase: rewrite": "sql:VACUUM",
@@ -189,7 +191,7 @@ def _arm_statements(start: str, moment: Moment, fuse: _Fuse) -> None:
                 fuse.burn()
             return done
 
-    sqlite3.connect = partial(sqlite3.connect, factory=Deadly)
+    sqlite3.connect = partial(sqlite3.connect, factory=Deadly)  # type: ignore[assignment]
 
 
 # -- what should be in the file -------------------------------------------------------------------
@@ -463,7 +465,7 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     """The lines of a journal, oldest first."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True)]
 
 
 def open_mos(path: str, *, synchronous: str, worker: bool) -> MOS:
@@ -702,9 +704,16 @@ class Trial:
         self.interrupted = 0
         """Operations that a kill came into."""
 
-    def after(self, seconds: float, *, seed: int) -> None:
-        """Kill a child after that time and verify. Raises ``AssertionError`` on any broken word."""
+    def after(self, steps: int, *, seconds: float, seed: int) -> None:
+        """Kill a child that long after so many lines of its journal, and verify.
+
+        Counted in steps, so that a busy machine does not make it a test of nothing. Raises
+        ``AssertionError`` on any broken word.
+        """
         child = self._start(seed=seed, cycles=10_000)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while len(read_journal(self._journal(seed))) < steps and time.monotonic() < deadline:
+            time.sleep(0.0005)
         time.sleep(seconds)
         self._children.kill(child)
         self._bury(child, seed)
@@ -757,6 +766,8 @@ class Trial:
             settings=Settings(synchronous="normal", worker=False),
         ) as mos:
             before, self.model = self.model, self._one_of(pending)
+            left = words_left(self.path, sorted(self.model.gone))
+            assert not left, f"opening the file did not finish an erase: {left}"
             _ensure_sound(mos)
             mos.work()
             if pending is not None:

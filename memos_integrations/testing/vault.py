@@ -9,6 +9,7 @@ the same memory, so that durability can be tested; the suite closes what it open
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -146,19 +147,28 @@ class VaultTests:
 
     def test_pipeline_with_one_refused_step_changes_nothing(self, mos: MOS) -> None:
         item = mos.add("one heron", user=ALICE).id
-        missing = "00000000-0000-7000-8000-000000000000"
+        mos.wait()
         before = _steps(mos, item)
-        with pytest.raises(NotFound), mos.pipeline(user=ALICE) as pipe:
-            pipe.add("never stored")
-            pipe.update(item, "never corrected")
-            pipe.delete(missing)
-        assert _steps(mos, item) == before or mos.get(item, user=ALICE).text == "one heron"
+
+        def unit() -> None:
+            with mos.pipeline(user=ALICE) as pipe:
+                pipe.add("never stored")
+                pipe.update(item, "never corrected")
+                pipe.delete("00000000-0000-7000-8000-000000000000")
+
+        with pytest.raises(NotFound):
+            unit()
+        assert _steps(mos, item) == before
         assert _texts(mos) == ["one heron"]
 
     def test_error_inside_the_block_of_a_pipeline_runs_nothing(self, mos: MOS) -> None:
-        with pytest.raises(ZeroDivisionError), mos.pipeline(user=ALICE) as pipe:
-            pipe.add("never stored")
-            raise ZeroDivisionError
+        def unit() -> None:
+            with mos.pipeline(user=ALICE) as pipe:
+                pipe.add("never stored")
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            unit()
         assert mos.list(user=ALICE) == []
 
     # -- the time machine -------------------------------------------------------------------------
@@ -344,9 +354,6 @@ class VaultTests:
             for verb in _cube_verbs(stranger, HOME):
                 with pytest.raises((AccessDenied, NotFound)):
                     verb()
-        assert [i.version for i in mos.list(user=ALICE)] == [
-            i.version for i in mos.acting(Principal(user=ALICE)).list()
-        ]
         assert sorted(_texts(mos)) == ["a heron stands", "a stork stands"]
 
     def test_denied_reads_are_in_the_audit_log(self, mos: MOS) -> None:
@@ -448,7 +455,7 @@ def _commits_seen(other: sqlite3.Connection, read: Callable[[], object], *, time
     for _ in range(times):
         read()
         versions.append(other.execute("PRAGMA data_version").fetchone()[0])
-    return sum(one != two for one, two in zip(versions, versions[1:], strict=False))
+    return sum(one != two for one, two in itertools.pairwise(versions))
 
 
 def _holding(mos: MOS, needle: bytes) -> list[str]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
 
 # Chroma's defaults (100, 16, 100) found 54 in 100 of the ten nearest of 10,000 random vectors
-# of 384 dimensions; these find 95, for half as much time again in building.
+# of 384 dimensions; these find 92 to 95, for half to twice as much time again in building.
 _HNSW: Final[CreateHNSWConfiguration] = {
     "space": "cosine",
     "ef_construction": 200,
@@ -76,9 +76,9 @@ class ChromaVectors:
     """Implements ``VectorIndex`` on a Chroma client, local or server.
 
     Approximate: HNSW proposes, then cosines are computed anew from the stored vectors. It found
-    95 in 100 of the ten nearest of 10,000 random vectors of 384 dimensions (the hardest case for
-    a graph) and all of them where the vectors form clusters, as texts do. It is exact where
-    ``within`` names at most 200 items or ``limit`` reaches everything.
+    92 to 95 in 100 of the ten nearest of 10,000 random vectors of 384 dimensions (the hardest
+    case for a graph) and all of them where the vectors form clusters, as texts do. It is exact
+    where ``within`` names at most 200 items or ``limit`` reaches everything.
 
     Chroma has no conditional upsert, so versions are read before they are written: **one writer
     at a time may write to a cube**, which the projector's lease sees to. Calls to one

@@ -19,6 +19,7 @@ from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 
 _PRESENT = 2**63 - 2
+PENDING = "erasing:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Taken:
     words: tuple[str, ...]
     blobs: tuple[str, ...]
     cubes: frozenset[int]
+    note: str
+    """Key of the note in ``meta`` which says that the files are still to be scrubbed."""
 
 
 def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
@@ -114,7 +117,11 @@ def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
         tx.execute("DELETE FROM blob WHERE sha256 = ?", (sha256,))
     for row in rows:
         tx.emit(EventKind.ERASED, row.cid, row.iid)
-    return Taken(counts, words, blobs, frozenset(row.cid for row in rows))
+    note = f"{PENDING}{tx.seq}"
+    tx.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (note, json.dumps(blobs).encode())
+    )
+    return Taken(counts, words, blobs, frozenset(row.cid for row in rows), note)
 
 
 def _words(tx: Transaction, iids: str) -> tuple[str, ...]:

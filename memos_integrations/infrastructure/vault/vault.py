@@ -47,7 +47,7 @@ from memos_integrations.infrastructure.vault.connection import (
     migrate,
     private_file,
 )
-from memos_integrations.infrastructure.vault.erase import Taken
+from memos_integrations.infrastructure.vault.erase import PENDING, Taken
 from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Governed, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
@@ -167,6 +167,7 @@ class MemVault:
         self._closed = False
         self._listeners: list[Callable[[], None]] = []
         atexit.register(_close_if_alive, weakref.ref(self))
+        self._finish_erasures()
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -318,7 +319,20 @@ class MemVault:
             self.blobs.erase(sha256)
         for cube in taken.cubes if self.outside is not None else ():
             self._purge(cube)
-        return self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+        scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+        self.maintain(lambda tx: tx.execute("DELETE FROM meta WHERE key = ?", (taken.note,)))
+        return scan
+
+    def _finish_erasures(self) -> None:
+        """Scrub the files for every erase whose process died between its commit and its end."""
+        with self.readers.snapshot() as connection:
+            notes = connection.execute(
+                "SELECT key, value FROM meta WHERE key GLOB ?", (PENDING + "*",)
+            ).fetchall()
+            named = {name for (name,) in connection.execute("SELECT sha256 FROM blob")}
+        for key, value in notes:
+            blobs = tuple(name for name in json.loads(value) if name not in named)
+            self.scrub(Taken({}, (), blobs, frozenset(), key))
 
     def _purge(self, cube: int) -> None:
         assert self.outside is not None  # noqa: S101  -- the caller looked

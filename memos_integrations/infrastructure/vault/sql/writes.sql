@@ -55,6 +55,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 DELETE FROM access
 WHERE tenant = ? AND scope = ? AND iid IS ? AND subject_kind = ? AND subject = ? AND effect = ?
 
+-- name: rule
+SELECT permissions, expires FROM access
+WHERE tenant = ? AND scope = ? AND iid IS ? AND subject_kind = ? AND subject = ? AND effect = ?
+  AND (expires IS NULL OR expires > ?)
+
 -- name: once
 SELECT request, result FROM idempotency WHERE tenant = ? AND actor = ? AND key = ?
 
