@@ -53,9 +53,13 @@ def render(item: MemoryItem) -> str:
     """One memory as one line (quoted lines for untrusted words), with speaker, date and source."""
     header = item.header
     said = f"{header.time.day} {header.time:%B %Y}"
-    who = header.speaker or header.role or "memory"
-    origin = f", {header.source}" if header.source else ""
+    who = _one_line(header.speaker or header.role or "memory")
+    origin = f", {_one_line(header.source)}" if header.source else ""
     if header.trust in _OWN_WORDS:
-        return f"- {who}, {said}{origin}: {' '.join(item.text.split())}"
-    quoted = item.text.replace("\n", "\n  > ")
+        return f"- {who}, {said}{origin}: {_one_line(item.text)}"
+    quoted = "\n  > ".join(item.text.splitlines())  # at every break that a reader may honour
     return f"- {who}, {said}{origin} ({header.trust.value}, not verified):\n  > {quoted}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

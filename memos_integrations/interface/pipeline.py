@@ -65,7 +65,15 @@ class Pipeline:
         expected = columns.pop("expected_version", None)
         if text is not None:
             self._rooms.reader.require_text(text)
-        self._ops.append(UpdateOp(item, text, update_columns(**columns), expected, reason))
+        self._ops.append(
+            UpdateOp(
+                item,
+                text,
+                update_columns(**columns, keep=self._rooms.reader.keep),
+                expected,
+                reason,
+            )
+        )
 
     def delete(self, item: str, *, reason: str = "deleted") -> None:
         """As ``MOS.delete``."""
@@ -99,5 +107,5 @@ class Pipeline:
     ) -> None:
         if kind is None and self._ops:
             asked = [self._handed_in.get(n, op) for n, op in enumerate(self._ops)]
-            request = Request("pipeline", self._scope.cube, asked)
+            request = Request("pipeline", *self._scope.where_said, asked)
             self.results = self._execute(self._scope, self._ops, self._key, request)

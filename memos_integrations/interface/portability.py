@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -230,7 +231,8 @@ class PortabilityVerbs(Verbs):
         with self._reading(scope, action="get_blob") as reading:
             row = self._item(reading, scope, item)
             versions = reading.governed.versions(row.iid, cids=[row.cid])
-            if not any(each.blobs and wanted in each.blobs for each in versions):
+            named = {b["sha256"] for each in versions for b in json.loads(each.blobs or "[]")}
+            if wanted not in named:
                 raise NotFound(f"memory {item} has no blob {wanted}")
         self._rooms.vault.shown(scope.principal, "get_blob", [row])
         return self._rooms.vault.blobs.read(wanted)

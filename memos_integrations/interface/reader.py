@@ -155,6 +155,11 @@ class MemReader:
             seconds = self._retention_seconds.get(kind)
         return None if seconds is None else now + int(seconds * 1e6)
 
+    @property
+    def keep(self) -> frozenset[str]:
+        """The labels that may be stored as they are in ``info``, ``data`` and ``tags``."""
+        return frozenset({"personal"}) - self._redaction.on_write
+
     def require_text(self, text: object) -> None:
         """Raise ``InvalidInput`` for words that cannot be stored."""
         if not isinstance(text, str):
@@ -198,7 +203,7 @@ class MemReader:
             trust=trust.value,
             visibility=about.visibility.value,
             labels=about.labels,
-            tags=about.tags,
+            tags=shared.tags,
             info=shared.info,
             data=shared.data,
             blobs=about.blobs,
@@ -221,6 +226,7 @@ class _Shared:
 
     about: About
     principal: Principal
+    tags: tuple[str, ...]
     info: dict[str, Any] | None
     data: dict[str, Any] | None
     valid_from: int | None
@@ -248,6 +254,7 @@ class _Shared:
         return cls(
             about,
             principal,
+            tuple(masked(list(about.tags), keep=keep)),
             None if about.info == {} else masked(clean_json(about.info, "info"), keep=keep),
             None if about.data is None else masked(clean_json(about.data, "data"), keep=keep),
             start,

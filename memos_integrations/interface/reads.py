@@ -189,7 +189,9 @@ class Reads(Verbs):
         where = scope.where(filter)
         with self._reading(scope, action="count") as reading:
             cids = [c.cid for c in self._open_cubes(reading, scope)]
-            return reading.governed.count(cids=cids, where=where)
+            total = reading.governed.count(cids=cids, where=where)
+        self._rooms.vault.shown(scope.principal, "count", [], cubes=scope.cubes)
+        return total
 
     def history(
         self,
@@ -231,7 +233,7 @@ class Reads(Verbs):
             row = self._item(reading, scope, item)
             sources = self._walk(reading, row, backwards=False)
             derived = self._walk(reading, row, backwards=True)
-        self._rooms.vault.shown(scope.principal, "provenance", [row])
+        self._rooms.vault.shown(scope.principal, "provenance", [row, *sources, *derived])
         seen = to_item(row, scope.principal)
         return Provenance(
             seen,
@@ -261,6 +263,7 @@ class Reads(Verbs):
                 (row.iid, at),
             ).fetchall()
             ends = self._visible(reading, [n for e in edges for n in (e[0], e[2])])
+        self._rooms.vault.shown(scope.principal, "links", [], cubes=[row.path])
         names = {each.iid: each.id for each in ends}
         return [
             Link(source=names[s], relation=Relation(r), target=names[t], target_version=v)
@@ -308,6 +311,7 @@ class Reads(Verbs):
                 for name in ("state", "memory_type", "trust", "stale")
             }
             total = reading.governed.count(cids=cids)
+        self._rooms.vault.shown(scope.principal, "stats", [], cubes=scope.cubes)
         embedder = self._rooms.embedder
         return {
             "cubes": [str(path) for path in scope.cubes],

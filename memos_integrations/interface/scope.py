@@ -37,6 +37,11 @@ class Scope:
             raise InvalidInput("this verb takes one cube, not several")
         return self.cubes[0]
 
+    @property
+    def where_said(self) -> tuple[str | None, ...]:
+        """Cube, session and agent: with other ones, the same words are another request."""
+        return self.cube, self.principal.session, self.principal.agent
+
     def where(self, given: Where) -> Filter | None:
         """The caller's filter together with what the scope itself narrows to."""
         asked = parse(given)

@@ -22,13 +22,17 @@ def update_columns(
     confidence: float | None = None,
     valid_from: datetime | None = None,
     valid_to: datetime | None = None,
+    keep: frozenset[str],
 ) -> dict[str, Any]:
-    """The columns to change, checked. ``info`` and ``tags`` replace what was there."""
+    """The columns to change, checked. ``info`` and ``tags`` replace what was there.
+
+    ``keep`` names the labels that may be stored as they are.
+    """
     columns: dict[str, Any] = {}
     if tags is not None:
-        columns["tags"] = dumps_or_none(clean_labels(tags, "tags"))
+        columns["tags"] = dumps_or_none(masked(list(clean_labels(tags, "tags")), keep=keep))
     if info is not None:
-        clean = masked(clean_json(info, "info"), keep=frozenset({"personal"}))
+        clean = masked(clean_json(info, "info"), keep=keep)
         columns["info"] = dumps_or_none(clean)
     if memory_type is not None:
         columns["memory_type"] = MemoryType(memory_type).value

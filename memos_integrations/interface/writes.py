@@ -137,6 +137,7 @@ class Writes(Verbs):
             confidence=confidence,
             valid_from=valid_from,
             valid_to=valid_to,
+            keep=self._rooms.reader.keep,
         )
         if text is not None:
             self._rooms.reader.require_text(text)

@@ -203,6 +203,8 @@ class Executor:
         )
         tx.audit("merge", cube=cube.path, items=[done.id, *op.items], reason=op.reason)
         iid = tx.numbers([done.id])[done.id][0]
+        for row in olds:
+            tx.keep_hidden(row, iid)
         return Changed(done.id, done.version, done.stale, (queue_fine_stage(tx, cube.cid, [iid]),))
 
     def _merged(self, tx: Transaction, olds: Sequence[Stored], text: str) -> Draft:
@@ -256,6 +258,10 @@ class Executor:
             raise InvalidInput("a memory cannot be linked to itself")
         if source.state == State.FROZEN:
             raise ItemFrozen("link" if isinstance(op, LinkOp) else "unlink", source.id)
+        if op.relation == Relation.DERIVED_FROM and source.owner != tx.principal.name:
+            # Whoever erases the target takes along what was derived from it, so to say that of
+            # a memory is to hand it over.
+            tx.item(op.source, Permission.ADMIN)
         if isinstance(op, LinkOp):
             tx.link(source, op.relation, target)
         elif not tx.unlink(source, op.relation, target):

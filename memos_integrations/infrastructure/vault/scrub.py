@@ -31,6 +31,8 @@ class Scan:
     log_cut: bool
     """Whether the write-ahead log could be cut off; another process may be reading from it."""
     rewritten: bool = False
+    engine: str | None = None
+    """What became of the vectors in an outside engine; ``None`` without one."""
 
 
 def needles(words: Iterable[str]) -> list[bytes]:

@@ -328,6 +328,16 @@ class Transaction:
         self.emit(EventKind.ACCESS, cid, iid or 0)
         return done.rowcount > 0
 
+    def keep_hidden(self, old: Stored, new: int) -> None:
+        """Let what hides a memory hide its copy or successor: quarantine, and denials on the
+        memory itself, but for those that would lock out the principal who made the copy."""
+        if old.quarantined:
+            self._connection.execute("UPDATE item SET quarantined = 1 WHERE iid = ?", (new,))
+        own = dumps([[kind.value, name] for kind, name in self.principal.subjects()])
+        self._connection.execute(
+            self._sql["copy_denials"], {"old": old.iid, "new": new, "own": own}
+        )
+
     def enqueue(self, task: TaskSpec) -> str:
         """Background work that starts only if this transaction commits."""
         return self._queue.enqueue(self, task, now=self.now)

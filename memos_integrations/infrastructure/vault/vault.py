@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -317,9 +318,9 @@ class MemVault:
         self._past.forget()
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
-        for cube in taken.cubes if self.outside is not None else ():
-            self._purge(cube)
+        engine = self._purge(taken.cubes)
         scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+        scan = replace(scan, engine=engine)
         self.maintain(lambda tx: tx.execute("DELETE FROM meta WHERE key = ?", (taken.note,)))
         return scan
 
@@ -334,17 +335,31 @@ class MemVault:
             blobs = tuple(name for name in json.loads(value) if name not in named)
             self.scrub(Taken({}, (), blobs, frozenset(), key))
 
-    def _purge(self, cube: int) -> None:
-        assert self.outside is not None  # noqa: S101  -- the caller looked
+    def _purge(self, cubes: Iterable[int]) -> str | None:
+        """Empty an outside engine of what was erased; how that went, for the receipt.
+
+        The rows are gone already, so an engine that cannot follow is told of, not raised: the
+        deletions stay in its queue.
+        """
+        if self.outside is None:
+            return None
+        try:
+            for cube in cubes:
+                self._project_patiently(cube)
+                self.outside.purge(cube)
+        except (BackendUnavailable, UsageError) as error:
+            return f"not purged yet: {error}"
+        return "purged"
+
+    def _project_patiently(self, cube: int) -> None:
         for _ in range(_PURGE_TRIES):
             try:
                 self.project(cube)
-                break
             except BackendUnavailable:
                 time.sleep(_PURGE_PAUSE_SECONDS)
-        else:
-            self.project(cube)
-        self.outside.purge(cube)
+            else:
+                return
+        self.project(cube)
 
     # -- traces of reads ----------------------------------------------------------------------
 

@@ -131,6 +131,7 @@ class MemLifecycle:
         sources = [s for s in current(tx, [iid for (iid,) in found]) if s.state in apart]
         if not sources:
             raise UsageError(f"memory {item} was not made by a merge")
+        tx.items([source.id for source in sources])  # each needs write rights of its own
         back = [self._step(tx, s, Event.SPLIT, reason=reason, merged_into=None) for s in sources]
         made = tx.execute(
             "SELECT 1 FROM edge WHERE source = ? AND relation = ? AND target = ?",

@@ -15,7 +15,8 @@ from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 
-_MAX_DEPTH = 64
+_MAX_DEPTH = 1_000_000
+"""Beyond any real chain; a walk never comes by a memory twice."""
 
 
 def dependents(tx: Transaction, items: Sequence[int]) -> list[Stored]:
@@ -30,14 +31,24 @@ def dependents(tx: Transaction, items: Sequence[int]) -> list[Stored]:
 def mark_stale(
     tx: Transaction, source: Stored, *, reason: str, spare: Collection[int] = ()
 ) -> list[str]:
-    """Mark what was derived from ``source`` as stale; the ids of what was marked.
+    """Mark what was derived from ``source`` as stale; the ids of what was marked, as far as the
+    principal may see it.
 
     Frozen memories are marked too: a legal hold keeps the words, not their standing. Item rows
     to ``spare`` go back in time together with their source.
     """
-    marked: list[str] = []
+    marked: list[Stored] = []
     for row in dependents(tx, [source.iid]):
         if row.tid is not None and not row.stale and row.iid not in spare:
             tx.revise(row, reason=f"source {source.id} {reason}", stale=1)
-            marked.append(row.id)
-    return marked
+            marked.append(row)
+    return [row.id for row in visible(tx, marked)]
+
+
+def visible(tx: Transaction, rows: Sequence[Stored]) -> list[Stored]:
+    """Those of these rows that the transaction's principal may read."""
+    if not rows:
+        return []
+    cids = {row.cid for row in rows}
+    seen = {row.iid for row in tx.governed().items([row.iid for row in rows], cids=cids)}
+    return [row for row in rows if row.iid in seen]

@@ -55,6 +55,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 DELETE FROM access
 WHERE tenant = ? AND scope = ? AND iid IS ? AND subject_kind = ? AND subject = ? AND effect = ?
 
+-- name: copy_denials
+INSERT INTO access (
+    tenant, scope, iid, subject_kind, subject, permissions, effect, expires, granted_by, created)
+SELECT a.tenant, c.path, i.iid, a.subject_kind, a.subject, a.permissions, a.effect, a.expires,
+       a.granted_by, a.created
+FROM access a JOIN item i ON i.iid = :new JOIN cube c ON c.cid = i.cid AND c.tenant = a.tenant
+WHERE a.iid = :old AND a.effect = 'deny' AND (a.subject_kind, a.subject) NOT IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:own))
+
 -- name: rule
 SELECT permissions, expires FROM access
 WHERE tenant = ? AND scope = ? AND iid IS ? AND subject_kind = ? AND subject = ? AND effect = ?
