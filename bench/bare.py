@@ -12,7 +12,8 @@ from pathlib import Path
 
 from bench.measure import Step
 
-_TABLES = ("item", "content", "version", "outbox")
+_PER_MESSAGE = ("item", "content", "version", "outbox")
+_PER_CALL = ("audit", "audit_detail", "task")
 
 
 @contextmanager
@@ -34,31 +35,40 @@ def commits(path: Path, *, synchronous: str) -> Iterator[Step]:
 
 
 @contextmanager
-def same_rows(vault: Path, path: Path) -> Iterator[Step]:
-    """The rows of a vault written again by ``executemany`` alone, one transaction per call.
+def same_rows(
+    vault: Path, path: Path, *, synchronous: str, one_by_one: bool = False
+) -> Iterator[Step]:
+    """The rows of a vault written again by SQLite alone, as many messages to a commit.
 
-    The floor of a batch: the same tables and indexes, no reading, hashing or checking.
+    The floor of an add: the same tables and indexes, no reading, hashing or checking.
+    ``one_by_one`` commits each message with its audit line and its task.
     """
+    tables = (*_PER_MESSAGE, *_PER_CALL) if one_by_one else _PER_MESSAGE
     with closing(sqlite3.connect(vault)) as source:
         schema = [row[0] for row in source.execute(_SCHEMA)]
-        rows = {table: source.execute(f"SELECT * FROM {table}").fetchall() for table in _TABLES}
+        rows = {table: source.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA cache_size = -32000")
         for statement in schema:
             connection.execute(statement)
+        inserts = {
+            table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(held[0]))})"
+            for table, held in rows.items()
+        }
         done = 0
 
         def step(texts: Sequence[str]) -> None:
             nonlocal done
-            connection.execute("BEGIN IMMEDIATE")
-            for table, held in rows.items():
-                places = ", ".join("?" * len(held[0]))
-                part = held[done : done + len(texts)]
-                connection.executemany(f"INSERT INTO {table} VALUES ({places})", part)
-            connection.execute("COMMIT")
+            each = 1 if one_by_one else 1000
+            for start in range(done, done + len(texts), each):
+                connection.execute("BEGIN IMMEDIATE")
+                for table, insert in inserts.items():
+                    connection.executemany(insert, rows[table][start : start + each])
+                connection.execute("COMMIT")
             done += len(texts)
 
         yield step

@@ -46,8 +46,8 @@ def _search(folder: Path, *, items: int, asked: int) -> None:
         arms += [("ours", find, False), ("ours, filter", find, True)]
         if not rivals.missing("chromadb"):
             _fill_chroma(folder / "chroma", texts, known)
-            find = chroma_search(folder / "chroma", known)
-            arms += [("chroma", find, False), ("chroma, filter", find, True)]
+            theirs = chroma_search(folder / "chroma", known)
+            arms += [("chroma", theirs, False), ("chroma, filter", theirs, True)]
         spent: list[list[float]] = [[] for _ in arms]
         for number, question in enumerate(questions):
             for (_, search, filtered), times in zip(arms, spent, strict=True):

@@ -85,15 +85,15 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([first, *(cell.rjust(width) for cell, width in rest)]).rstrip()
 
 
-def numbers(timing: Timings, base: Timings | None = None) -> list[str]:
-    """The cells of one arm; the ratio only where there is something to compare with."""
+def numbers(timing: Timings, base: Timings) -> list[str]:
+    """The cells of one arm, compared with ``base`` round by round."""
     return [
         timing.name,
         f"{timing.per_second:,.0f}",
         f"{timing.median:,.1f}",
         f"{min(timing.wall):,.1f}-{max(timing.wall):,.1f}",
         f"{statistics.median(timing.cpu):,.1f}",
-        "" if base is None else f"{timing.ratio(base):.2f}",
+        f"{timing.ratio(base):.2f}",
         f"{len(timing.wall)} x {timing.items}",
     ]
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 from bench.finding import chroma_search, lookup, our_search
@@ -31,7 +32,7 @@ def main() -> None:
             find(question, False)
             times.append(time.perf_counter())
         grown = _resident() - before
-    spent = [(b - a) * 1e3 for a, b in zip(times, times[1:], strict=False)]
+    spent = [(b - a) * 1e3 for a, b in pairwise(times)]
     keys = ("open_ms", "first_ms", "second_ms")
     print(json.dumps(dict(zip(keys, spent, strict=True)) | {"mebibytes": grown / 2**20}))
 

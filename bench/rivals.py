@@ -78,10 +78,10 @@ def _mem0(folder: Path, look_up: Callable[[str], NDArray[np.float32]]) -> Any:
     """
     os.environ.update(MEM0_TELEMETRY="False", MEM0_DIR=str(folder / "mem0"))
     logging.getLogger("mem0").setLevel(logging.ERROR)
-    from mem0 import Memory
-    from mem0.embeddings.base import EmbeddingBase
+    from mem0 import Memory  # type: ignore[import-not-found, unused-ignore]
+    from mem0.embeddings.base import EmbeddingBase  # type: ignore[import-not-found, unused-ignore]
 
-    class Embedder(EmbeddingBase):  # type: ignore[misc]  # mem0 has no types here
+    class Embedder(EmbeddingBase):  # type: ignore[misc, unused-ignore]
         def embed(self, text: str, memory_action: str | None = None) -> list[float]:
             rows: list[float] = look_up(text).tolist()
             return rows

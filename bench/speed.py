@@ -12,13 +12,14 @@ import sqlite3
 import statistics
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import bare, finding, ours, rivals
-from bench.measure import HEADS, Arm, Timings, interleaved, numbers, table
+from bench.measure import HEADS, Arm, Step, Timings, interleaved, numbers, table
 from bench.words import Lookup, sentences, vectors
 
 THREADS = 8
@@ -70,103 +71,101 @@ def _limits(folder: Path, *, rounds: int) -> None:
 
 def _one_by_one(folder: Path, *, quick: bool) -> None:
     """Durable adds, one message a call, beside the least a durable commit costs."""
-    made, items, few = Material(), 200 if quick else 500, 20 if quick else 50
+    made, rounds = Material(), 3 if quick else 9
+    items, few = (200, 20) if quick else (500, 50)
+    model = _filled(folder / "model-1.db", items * (rounds + 1), batch=1)
     shared: list[float] = []
+
+    def bare_commit(level: str) -> Arm:
+        path = folder / f"bare-{level}.db"
+        return Arm(f"bare commit, {level}", lambda: bare.commits(path, synchronous=level), items)
+
+    def same_rows(level: str) -> Arm:
+        path = folder / f"rows-{level}.db"
+        return Arm(
+            f"same rows, SQLite alone, {level}",
+            lambda: bare.same_rows(model, path, synchronous=level, one_by_one=True),
+            items,
+        )
+
+    def add(level: ours.Synchronous) -> Arm:
+        path = folder / f"add-{level}.db"
+        return Arm(f"add, {level.upper()}", lambda: ours.adds(path, synchronous=level), items)
+
+    def add_from_threads() -> AbstractContextManager[Step]:
+        path = folder / "threads.db"
+        return ours.threaded(path, threads=THREADS, synchronous="full", shared=shared)
+
     arms = [
-        Arm(
-            "bare commit, NORMAL",
-            lambda: bare.commits(folder / "n.db", synchronous="NORMAL"),
-            items,
-        ),
-        Arm("add, NORMAL", lambda: ours.adds(folder / "add-n.db", synchronous="normal"), items),
-        Arm("bare commit, FULL", lambda: bare.commits(folder / "f.db", synchronous="FULL"), items),
-        Arm("add, FULL", lambda: ours.adds(folder / "add-f.db", synchronous="full"), items),
-        Arm(
-            f"add, FULL, {THREADS} threads",
-            lambda: ours.threaded(
-                folder / "add-t.db", threads=THREADS, synchronous="full", shared=shared
-            ),
-            items,
-        ),
+        bare_commit("NORMAL"),
+        same_rows("NORMAL"),
+        add("normal"),
+        bare_commit("FULL"),
+        same_rows("FULL"),
+        add("full"),
+        Arm(f"add, FULL, {THREADS} threads", add_from_threads, items),
+        *_rivals(folder, made, batch=1, items=few),
     ]
-    if not rivals.missing("chromadb"):
-        arms.append(
-            Arm(
-                "chroma add",
-                lambda: rivals.chroma_adds(folder / "chroma-1", made.known, batch=1),
-                few,
-            )
-        )
-    if not rivals.missing("mem0"):
-        arms.append(
-            Arm(
-                "mem0 add, infer=False",
-                lambda: rivals.mem0_adds(folder / "mem0-1", made.known, batch=1),
-                few,
-            )
-        )
-    found = interleaved(arms, made.texts, rounds=3 if quick else 9)
-    normal, full = found[0], found[2]
-    bases = [None, normal, None, full, full] + [normal] * (len(found) - 5)
-    _show_arms("One message a call (base: the bare commit above it; rivals: NORMAL)", found, bases)
+    found = interleaved(arms, made.texts, rounds=rounds)
+    bases = [found[3] if "FULL" in each.name else found[0] for each in found]
+    _show_arms(
+        "One message a call (base: the bare commit of that level; rivals: NORMAL)", found, bases
+    )
     print(f"commits per add with {THREADS} threads: {statistics.median(shared[1:]):.3f}")
+
+
+def _rivals(folder: Path, made: Material, *, batch: int, items: int) -> list[Arm]:
+    """The rivals that are installed; mem0 writes message by message, so it gets fewer."""
+    arms: list[Arm] = []
+    if not rivals.missing("chromadb"):
+        theirs = folder / f"chroma-{batch}"
+        name = f"chroma add, {batch} a call"
+        arms.append(Arm(name, lambda: rivals.chroma_adds(theirs, made.known, batch=batch), items))
+    if not rivals.missing("mem0"):
+        place, few = folder / f"mem0-{batch}", min(batch, 100)
+        name = f"mem0 add, infer=False, {few} a call"
+        step = lambda: rivals.mem0_adds(place, made.known, batch=few)  # noqa: E731
+        arms.append(Arm(name, step, min(items, 100)))
+    return arms
 
 
 def _in_batches(folder: Path, *, quick: bool) -> None:
     """Many messages a call, beside the same rows written by SQLite alone."""
-    made, rounds, few = Material(), 3 if quick else 9, 20 if quick else 100
-    items = BATCH * (2 if quick else 3)
-    model = _filled(folder / "model.db", items * (rounds + 1))
+    made, rounds, items = Material(), 3 if quick else 9, BATCH * (2 if quick else 3)
+    model = _filled(folder / "model.db", items * (rounds + 1), batch=BATCH)
     lookup = Lookup(made.known)
+
+    def add(level: ours.Synchronous) -> Arm:
+        path = folder / f"many-{level}.db"
+        name = f"add, {BATCH} a call, {level.upper()}"
+        return Arm(name, lambda: ours.adds(path, synchronous=level, batch=BATCH), items)
+
     arms = [
         Arm(
-            "the same rows, SQLite alone", lambda: bare.same_rows(model, folder / "rows.db"), items
-        ),
-        Arm(
-            f"add, {BATCH} a call, NORMAL",
-            lambda: ours.adds(folder / "many-n.db", synchronous="normal", batch=BATCH),
+            "same rows, SQLite alone, NORMAL",
+            lambda: bare.same_rows(model, folder / "rows.db", synchronous="NORMAL"),
             items,
         ),
-        Arm(
-            f"add, {BATCH} a call, FULL",
-            lambda: ours.adds(folder / "many-f.db", synchronous="full", batch=BATCH),
-            items,
-        ),
+        add("normal"),
+        add("full"),
         Arm(
             "the same + fine stage, vectors",
             lambda: ours.refined(folder / "fine.db", lookup, batch=BATCH),
             BATCH,
         ),
+        *_rivals(folder, made, batch=BATCH, items=BATCH),
     ]
-    if not rivals.missing("chromadb"):
-        arms.append(
-            Arm(
-                f"chroma add, {BATCH} a call",
-                lambda: rivals.chroma_adds(folder / "chroma-many", made.known, batch=BATCH),
-                BATCH,
-            )
-        )
-    if not rivals.missing("mem0"):
-        arms.append(
-            Arm(
-                f"mem0 add, {few} a call",
-                lambda: rivals.mem0_adds(folder / "mem0-many", made.known, batch=few),
-                few,
-            )
-        )
     found = interleaved(arms, made.texts, rounds=rounds)
-    _show_arms(
-        "Many messages a call (base: the same rows)", found, [None] + [found[0]] * (len(found) - 1)
-    )
+    _show_arms("Many messages a call (base: the same rows)", found, [found[0]] * len(found))
 
 
-def _filled(path: Path, items: int) -> Path:
-    with ours.adds(path, synchronous="normal", batch=BATCH) as step:
+def _filled(path: Path, items: int, *, batch: int) -> Path:
+    with ours.adds(path, synchronous="normal", batch=batch) as step:
         step(sentences(items, seed=-1))
     return path
 
 
-def _show_arms(title: str, found: Sequence[Timings], bases: Sequence[Timings | None]) -> None:
+def _show_arms(title: str, found: Sequence[Timings], bases: Sequence[Timings]) -> None:
     rows = [numbers(each, base) for each, base in zip(found, bases, strict=True)]
     _show(title, HEADS, rows)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-_WORDS = """
+_WORDS = re.findall(
+    r"\w+",
+    """
 the a my our her his their some every this that another one two three first last next old new
 small large quiet bright early late warm cold blue green red yellow wooden broken favourite
 morning evening weekend summer winter garden kitchen office station market library hospital
@@ -24,7 +27,8 @@ and but because although while when after before until with without near under o
 about to in on at of by very quite rather almost always never often sometimes usually again
 already soon later yesterday today tomorrow Anna Boris Chen Dalia Emeka Farah Goran Hiro Ines
 Jonas Karim Lucia Berlin Lagos Lima Oslo Osaka Porto Toronto Vienna
-""".split()
+""",
+)
 
 TOPICS = 10
 DIMENSIONS = 384
