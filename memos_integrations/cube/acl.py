@@ -146,7 +146,13 @@ def permissions(
     whoever lacks a clearance for one of them and owns neither it nor its cube. Other tenants
     never get past ``public`` reads.
     """
-    reaching = [g for g in grants if g.reaches(principal, path=path, item=item, now=now)]
+    # A rule on a cube is about the tenant's own cube: paths of two tenants may be alike.
+    reaching = [
+        g
+        for g in grants
+        if g.reaches(principal, path=path, item=item, now=now)
+        and (g.item is not None or g.tenant == tenant)
+    ]
     denied = _union(g for g in reaching if g.effect is Effect.DENY)
     home = principal.tenant == tenant
     master = home and (principal.name == cube_owner or principal.is_admin)

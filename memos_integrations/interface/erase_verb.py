@@ -15,11 +15,13 @@ from memos_integrations.infrastructure.governance.audit import AuditEntry
 from memos_integrations.infrastructure.vault import erase
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan
-from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.vault import SYSTEM
+from memos_integrations.interface.arguments import clean_reason
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.operation.lifecycle.states import Event, next_state
+from memos_integrations.operation.lifecycle.truth import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Receipt:
     at: datetime
     asked: str
     erased: tuple[str, ...]
-    """Memories that are gone in every version, those derived from and copied of them too."""
+    """Memories that are gone in every version, those derived from and copied of them too, as far
+    as the asker might see them; ``counts`` has all."""
     kept: tuple[str, ...]
     """Under legal hold; untouched."""
     not_allowed: int
@@ -96,6 +99,7 @@ class EraseVerb(Verbs):
         """
         if sum(each is not None for each in (item, source, subject)) != 1:
             raise InvalidInput("erase takes exactly one of item, source=... or subject=...")
+        clean_reason(reason)
         scope = self._scope(user, agent, session, cube)
         vault = self._rooms.vault
         vault.flush_reads()
@@ -128,6 +132,7 @@ class EraseVerb(Verbs):
     ) -> _Done:
         asked, not_allowed = self._asked(tx, scope, item, source, subject)
         plan = erase.plan(tx, asked)
+        named = _named(tx, plan, asked)
         for row in plan.revived:
             state = next_state(State(row.state), Event.SPLIT, item=row.id)
             tx.revise(row, reason=reason, state=state.value, merged_into=None)
@@ -135,8 +140,29 @@ class EraseVerb(Verbs):
         if subject is not None:
             names = self._forget_subject(tx, subject, reason)
             taken = replace(taken, counts=taken.counts | names)
-        line = tx.audit("erase", items=[row.id for row in plan.take], reason=reason)
-        return _Done(plan, taken, not_allowed, line)
+        line = self._audit(tx, plan.take, named, reason)
+        return _Done(named, taken, not_allowed, line)
+
+    def _audit(
+        self, tx: Transaction, rows: Sequence[Stored], named: erase.ErasePlan, reason: str
+    ) -> int:
+        """A line in the log of every cube that lost something; the number of the last.
+
+        Where the asker may not look, the line is the vault's own.
+        """
+        line = 0
+        seen = {row.iid for row in named.take}
+        for tenant, cube in sorted({(row.tenant, row.path) for row in rows}):
+            here = [row for row in rows if (row.tenant, row.path) == (tenant, cube)]
+            hidden = tuple(row.id for row in here if row.iid not in seen)
+            if hidden:
+                why = "derived from or copied of an erased memory"
+                entry = AuditEntry(tenant, SYSTEM.name, "erase", "allowed", cube, hidden, why)
+                self._rooms.vault.audit_log.append(tx, entry, at=tx.at)
+            told = [row.id for row in here if row.iid in seen]
+            if told:
+                line = tx.audit("erase", cube=cube, items=told, reason=reason, tenant=tenant)
+        return line or tx.audit("erase", reason=reason)
 
     def _asked(
         self,
@@ -153,15 +179,21 @@ class EraseVerb(Verbs):
                 next_state(State.FROZEN, Event.DELETE, item=item)
             return [row.iid], 0
         if source is not None:
-            return _allowed(tx, self._of_source(tx, scope, clean_name(source, "source")))
+            return self._of_source(tx, scope, clean_name(source, "source"))
         return self._of_subject(tx, clean_name(subject, "subject")), 0
 
-    def _of_source(self, tx: Transaction, scope: Scope, source: str) -> list[int]:
+    def _of_source(self, tx: Transaction, scope: Scope, source: str) -> tuple[list[int], int]:
+        """Those the principal may erase; of what it may not even read, it learns nothing."""
         cube = tx.find_cube(scope.cube)
         found = [] if cube is None else erase.of_source(tx, source, [cube.cid])
-        if not found:
-            raise NotFound(f"no memory in {scope.cube} came from source {source}")
-        return found
+        cids = [] if cube is None else [cube.cid]
+        seen = tx.governed().items(found, cids=cids)
+        own = tx.governed(Permission.ADMIN).items(found, cids=cids)
+        if not seen and not own:
+            missing = NotFound(f"no memory in {scope.cube} came from source {source}")
+            missing.hidden, missing.cube = bool(found), scope.cube
+            raise missing
+        return [row.iid for row in own], len({row.iid for row in seen} - {row.iid for row in own})
 
     def _of_subject(self, tx: Transaction, subject: str) -> list[int]:
         who = tx.principal
@@ -185,8 +217,12 @@ class EraseVerb(Verbs):
         return {**counts, "audit names": len(lines)}
 
 
-def _allowed(tx: Transaction, items: Sequence[int]) -> tuple[list[int], int]:
-    rows: list[Stored] = []
-    for row in current(tx, items):
-        rows += tx.governed(Permission.ADMIN).items([row.iid], cids=[row.cid])
-    return [row.iid for row in rows], len(items) - len(rows)
+def _named(tx: Transaction, plan: erase.ErasePlan, asked: Sequence[int]) -> erase.ErasePlan:
+    """The plan as the asker may be told of it: an erase reaches memories that are hidden from it."""
+    own = set(asked)
+
+    def told(rows: Sequence[Stored]) -> tuple[Stored, ...]:
+        seen = {row.iid for row in visible(tx, rows)} | own
+        return tuple(row for row in rows if row.iid in seen)
+
+    return erase.ErasePlan(told(plan.take), told(plan.held), told(plan.revived))

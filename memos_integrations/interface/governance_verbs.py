@@ -360,8 +360,9 @@ class GovernanceVerbs(Verbs):
         clean_reason(reason)
 
         def work(tx: Transaction) -> Changed:
-            done = step(self._rooms.lifecycle, tx, item, reason=reason)
+            # Before the step: lifting a hold may be what lets the memory expire.
             path = tx.item(item, Permission.ADMIN).path
+            done = step(self._rooms.lifecycle, tx, item, reason=reason)
             tx.audit(action, cube=path, items=[item], reason=reason)
             return done
 

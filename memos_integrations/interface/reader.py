@@ -265,7 +265,7 @@ class _Shared:
         """The one step of a message, as ``dumps`` writes it, at a fifth of its cost."""
         return (
             f'[{{"action":"{"added" if time == now else "said"}",'
-            f'"actor":{encode_basestring(turn.name or self.principal.name)},'
+            f'"actor":{encode_basestring(_actor(turn, self.principal))},'
             f'"at":"{_iso(time)}",'
             f'"content_hash":"{hashlib.sha256(text.encode()).hexdigest()}",'
             f'"source":{encode_basestring(turn.id or source or "message")},'
@@ -276,6 +276,13 @@ class _Shared:
 @lru_cache(maxsize=64)
 def _iso(micros: int) -> str:
     return from_micros(micros).isoformat()
+
+
+def _actor(turn: Turn, principal: Principal) -> str:
+    """Who said it: by name, as the asker's own words, or by role (an assistant, a tool)."""
+    if turn.name:
+        return turn.name
+    return principal.name if turn.role == "user" else turn.role
 
 
 def as_list(messages: Messages) -> list[Message]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from memos_integrations.cube.errors import InvalidInput, NotFound
-from memos_integrations.cube.filters import matches
+from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.header import SEARCHABLE, Link, Relation
 from memos_integrations.cube.ids import LATEST, CubePath, from_micros
 from memos_integrations.cube.item import Hit, MemoryItem
@@ -18,7 +18,7 @@ from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.provenance import ProvenanceStep
 from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
-from memos_integrations.infrastructure.vault.governed import Instant
+from memos_integrations.infrastructure.vault.governed import Instant, Pick
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.interface.arguments import whole
@@ -164,14 +164,19 @@ class Reads(Verbs):
         limit: int = 100,
         offset: int = 0,
     ) -> builtins.list[MemoryItem]:
-        """The memories of the scope, newest first, archived and stale ones too."""
+        """The memories of the scope, newest first, archived and stale ones too.
+
+        Merged memories and tombstones are left out unless the filter asks about ``state``.
+        """
         whole(limit, "limit", least=0)
         whole(offset, "offset", least=0)
         scope = self._scope(user, agent, session, cube)
         where = scope.where(filter)
         with self._reading(scope, action="list") as reading:
             cids = [c.cid for c in self._open_cubes(reading, scope)]
-            rows = reading.governed.listing(cids=cids, where=where, limit=limit, offset=offset)
+            rows = reading.governed.listing(
+                cids=cids, pick=_kept(where), where=where, limit=limit, offset=offset
+            )
         self._rooms.vault.shown(scope.principal, "list", rows, cubes=scope.cubes)
         return [to_item(row, scope.principal) for row in rows]
 
@@ -189,7 +194,7 @@ class Reads(Verbs):
         where = scope.where(filter)
         with self._reading(scope, action="count") as reading:
             cids = [c.cid for c in self._open_cubes(reading, scope)]
-            total = reading.governed.count(cids=cids, where=where)
+            total = reading.governed.count(cids=cids, pick=_kept(where), where=where)
         self._rooms.vault.shown(scope.principal, "count", [], cubes=scope.cubes)
         return total
 
@@ -389,6 +394,11 @@ class Reads(Verbs):
         if header.embedding is None and self._rooms.embedder is not None:
             reasons.append("it has no vector yet: its fine stage is still to come")
         return reasons or ["it shares neither words nor meaning with the question"]
+
+
+def _kept(where: Filter | None) -> Pick:
+    """What a listing covers: everything, once the filter itself says which states it wants."""
+    return "present" if where is not None and mentions(where, ("state",)) else "kept"
 
 
 def _check_query(query: object, limit: int) -> None:

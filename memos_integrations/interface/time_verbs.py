@@ -10,6 +10,7 @@ from memos_integrations.cube.ids import LATEST, Seq, clean_name, clean_path
 from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.vault.governed import NOW, Instant
+from memos_integrations.infrastructure.vault.log import position_at
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import clean_reason
 from memos_integrations.interface.base import Verbs, refused_cube
@@ -74,8 +75,9 @@ class TimeVerbs(Verbs):
 
     def _roll_back_item(self, scope: Scope, item: str, version: int, reason: str) -> Changed:
         def work(tx: Transaction) -> Changed:
+            path = tx.item(item).path
             done = self._rooms.lifecycle.rollback(tx, item, version, reason=reason)
-            tx.audit("rollback", cube=tx.item(item).path, items=[item], reason=reason)
+            tx.audit("rollback", cube=path, items=[item], reason=reason)
             return done
 
         return self._write(scope, work, action="rollback")
@@ -127,9 +129,12 @@ class TimeVerbs(Verbs):
             (ours,) = self._open_cubes(reading, other)
             right = reading.governed.listing(cids=[theirs.cid])
             left = reading.governed.listing(cids=[ours.cid])
-            origins = origins_of(reading.connection.execute, [row.iid for row in right])
-        self._rooms.vault.shown(scope.principal, "diff", right, cubes=[theirs.path])
-        return diff(left, right, origins)
+            origins = origins_of(
+                reading.connection.execute, [row.iid for row in right], base=ours.cid
+            )
+        cubes = [theirs.path, ours.path]
+        self._rooms.vault.shown(scope.principal, "diff", [*left, *right], cubes=cubes)
+        return diff(left, right, origins, scope.principal)
 
     def merge_branch(
         self,
@@ -178,8 +183,7 @@ class TimeVerbs(Verbs):
             return Seq(at)
         if at is None:
             raise InvalidInput("say which time or log position")
-        row = tx.execute("SELECT max(seq) FROM outbox WHERE at <= ?", (micros_of(at, "time"),))
-        return Seq(row.fetchone()[0] or 0)
+        return position_at(tx.execute, micros_of(at, "time"))
 
 
 def require_cube(tx: Transaction, scope: Scope, need: Permission) -> CubeRow:

@@ -97,7 +97,7 @@ class Writes(Verbs):
         turns = [read_turn(message, place) for place, message in enumerate(as_list(messages))]
         drafts, refused = rooms.reader.read(turns, about, scope.principal, now=rooms.vault.now())
         op = AddOp(scope.cube, tuple(drafts), sources, reason)
-        request = Request("add", turns, about, sources, scope.cube)
+        request = Request("add", turns, about, sources, *scope.where_said)
         done = self._run(scope, op, idempotency_key, request)
         assert isinstance(done, AddResult)  # noqa: S101  -- what an AddOp gives
         return _with_refused(done, refused)

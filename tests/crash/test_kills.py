@@ -29,7 +29,7 @@ def killed_at_random(children: Children, folder: Path, *, kills: int, synchronou
             there.mkdir()
             worker = bool(len(trials) % 2 == 0)
             trials.append(Trial(there, children, synchronous=synchronous, worker=worker))
-        trials[-1].after(dice.uniform(0.0, 0.08), seed=1000 + kill)
+        trials[-1].after(dice.randrange(30), seconds=dice.uniform(0.0, 0.005), seed=1000 + kill)
     assert sum(t.acknowledged for t in trials) > 2 * kills
     assert sum(t.interrupted for t in trials) > kills / 4
     return trials[-1]
@@ -73,7 +73,7 @@ def test_kill_while_the_file_is_made_leaves_a_file_that_opens(
         there.mkdir()
         trial = Trial(there, children)
         trial.at(point, moment, nth, seed=seed)
-        trial.after(0.05, seed=9)
+        trial.after(9, seconds=0.001, seed=9)
 
 
 @pytest.mark.parametrize("moment", _MOMENTS)

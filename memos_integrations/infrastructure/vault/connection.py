@@ -14,6 +14,7 @@ from pathlib import Path
 
 from memos_integrations.cube.errors import (
     BackendUnavailable,
+    Conflict,
     InvalidInput,
     MemosError,
     StorageFull,
@@ -49,6 +50,11 @@ _TRANSLATIONS: tuple[tuple[set[int], type[MemosError], str], ...] = (
         {sqlite3.SQLITE_IOERR},
         BackendUnavailable,
         "the disk failed while using {path}; nothing was half-written",
+    ),
+    (
+        {sqlite3.SQLITE_CONSTRAINT},
+        Conflict,
+        "the write breaks a rule of {path} and was not kept; please report how it came about",
     ),
     ({sqlite3.SQLITE_TOOBIG}, InvalidInput, "a value is larger than the vault stores"),
 )

@@ -11,8 +11,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import State
+from memos_integrations.infrastructure.vault import blob_claims
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.stored import current
@@ -36,8 +38,8 @@ class ErasePlan:
 def plan(tx: Transaction, asked: Sequence[int]) -> ErasePlan:
     """Everything that must go with these item rows so that the words are gone.
 
-    Taken along: what was merged or folded into them, everything derived from them, and copies
-    in forks; each of those with what hangs on it in turn.
+    Taken along: what was merged or folded into them, as far as the principal holds admin rights on
+    it, everything derived from them, and copies in forks; each with what hangs on it in turn.
     """
     taken = _closure(tx, _with_parts(tx, asked))
     rows = current(tx, sorted(taken))
@@ -60,7 +62,11 @@ def _with_parts(tx: Transaction, items: Sequence[int]) -> set[int]:
     found: set[int] = set(items)
     new = list(items)
     while new:
-        new = [row.iid for row in _merged_into(tx, new) if row.iid not in found]
+        parts = [row for row in _merged_into(tx, new) if row.iid not in found]
+        own = tx.governed(Permission.ADMIN)
+        cids = {row.cid for row in parts}
+        # One that is not the principal's to erase stands on its own again.
+        new = [row.iid for row in own.items([row.iid for row in parts], cids=cids)]
         found.update(new)
     return found
 
@@ -115,6 +121,7 @@ def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
     counts["idempotency"] = _forget_results(tx, [row.id for row in rows])
     for sha256 in blobs:
         tx.execute("DELETE FROM blob WHERE sha256 = ?", (sha256,))
+    blob_claims.forget(tx, blobs)
     for row in rows:
         tx.emit(EventKind.ERASED, row.cid, row.iid)
     note = f"{PENDING}{tx.seq}"
@@ -126,7 +133,9 @@ def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
 
 def _words(tx: Transaction, iids: str) -> tuple[str, ...]:
     rows = tx.execute(
-        "SELECT text, data FROM content WHERE iid IN (SELECT value FROM json_each(?))", (iids,)
+        "SELECT text, data FROM content WHERE tid IN "
+        "(SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(?)))",
+        (iids,),
     ).fetchall()
     return tuple({word for row in rows for word in row if word})
 
@@ -202,4 +211,13 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid)",
         (tenant, home),
     ).rowcount
+    # Whoever comes by that name later must not find it shared, nor be taken for a fork's base.
+    done["grants on it"] = tx.execute(
+        "DELETE FROM access WHERE tenant = ?1 AND scope = ?2 "
+        "AND NOT EXISTS (SELECT 1 FROM cube WHERE tenant = ?1 AND path = ?2)",
+        (tenant, home),
+    ).rowcount
+    tx.execute(
+        "UPDATE cube SET fork_of = NULL, fork_seq = NULL WHERE fork_of NOT IN (SELECT cid FROM cube)"
+    )
     return done

@@ -200,11 +200,17 @@ class Governed:
         )
         return self._run(sql, cids, extra)
 
-    def count(self, *, cids: Iterable[int] | None = None, where: Filter | None = None) -> int:
+    def count(
+        self,
+        *,
+        cids: Iterable[int] | None = None,
+        pick: Pick = "kept",
+        where: Filter | None = None,
+    ) -> int:
         """How many present memories the principal may see."""
         if cids is not None and self._must_mask(cids, where):
-            return len(self._as_shown(self._listing(cids, "kept", None, -1, 0), where))
-        condition, extra = self._condition("kept", where)
+            return len(self._as_shown(self._listing(cids, pick, None, -1, 0), where))
+        condition, extra = self._condition(pick, where)
         sql = f"SELECT count(*) {self._sql['joined']} WHERE {condition}"
         return int(self._run(sql, cids, extra)[0][0])
 

@@ -51,6 +51,7 @@ from memos_integrations.infrastructure.vault.connection import (
 from memos_integrations.infrastructure.vault.erase import PENDING, Taken
 from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Governed, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
+from memos_integrations.infrastructure.vault.log import position_at
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
 from memos_integrations.infrastructure.vault.projections import (
     Follower,
@@ -105,10 +106,7 @@ class Reading:
 
     def seq_at(self, micros: int) -> Seq:
         """The newest place of the log at that system time; 0 before the first write."""
-        row = self.connection.execute(
-            "SELECT max(seq) FROM outbox WHERE at <= ?", (micros,)
-        ).fetchone()
-        return Seq(row[0] or 0)
+        return position_at(self.connection.execute, micros)
 
 
 class MemVault:
@@ -387,12 +385,16 @@ class MemVault:
         """Audit a denial at once; a lookup of something that never existed is none."""
         if isinstance(error, NotFound) and not error.hidden:
             return
-        cube, items = error.cube, error.items
-        self._commits.run(
-            lambda c: self._transaction(c, principal).audit(
+        items = error.items
+
+        def line(connection: sqlite3.Connection) -> int:
+            tx = self._transaction(connection, principal)
+            cube = error.cube or _home_of(tx, items)
+            return tx.audit(
                 action, cube=cube, items=items, outcome="denied", reason=type(error).__name__
             )
-        )
+
+        self._commits.run(line)
 
     def flush_reads(self) -> None:
         """Write the waiting read traces now."""
@@ -462,6 +464,15 @@ def _queue_projection(tx: Transaction, cube: int) -> None:
     ).fetchone()
     if waits is None:
         tx.enqueue(TaskSpec(PROJECT, cube=cube, priority=-1))
+
+
+def _home_of(tx: Transaction, items: Sequence[str]) -> str | None:
+    """The cube of the first of these memories, where its admins look for who was refused."""
+    row = tx.execute(
+        "SELECT c.path FROM item i JOIN cube c ON c.cid = i.cid WHERE i.id = ? AND c.tenant = ?",
+        (items[0] if items else None, tx.principal.tenant),
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _read_entry(

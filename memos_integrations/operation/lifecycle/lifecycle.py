@@ -30,6 +30,14 @@ class Correction:
     draft: Draft | None = None
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def changes_the_fact(self) -> bool:
+        """Whether what was derived from the item rests on something else now."""
+        return self.draft is not None or not _FACT_COLUMNS.isdisjoint(self.columns)
+
+
+_FACT_COLUMNS = frozenset({"valid_from", "valid_to"})
+
 
 class MemLifecycle:
     """The verbs that move a memory through its life. Stateless; all state is in the vault."""
@@ -90,7 +98,7 @@ class MemLifecycle:
             Event.REVISE,
             reason=reason,
             words=correction.draft,
-            passes_on="was corrected" if correction.draft else None,
+            passes_on="was corrected" if correction.changes_the_fact else None,
             stale=0,
             **correction.columns,
         )
@@ -137,9 +145,8 @@ class MemLifecycle:
             "SELECT 1 FROM edge WHERE source = ? AND relation = ? AND target = ?",
             (row.iid, Relation.DERIVED_FROM.value, sources[0].iid),
         ).fetchone()
-        if (
-            made and row.state != State.ARCHIVED
-        ):  # a folded duplicate has an original as successor: that one stays as it is
+        # A folded duplicate has an original as successor: that one stays as it is.
+        if made and row.state != State.ARCHIVED:
             self._step(tx, row, Event.ARCHIVE, reason=reason, passes_on="was split")
         return back
 

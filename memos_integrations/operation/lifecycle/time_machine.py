@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.acl import Permission, Principal
 from memos_integrations.cube.draft import Draft
 from memos_integrations.cube.errors import InvalidInput, MergeConflict, UsageError
 from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import CubePath, Seq
+from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
@@ -125,8 +126,7 @@ def _insert_copies(
     """Copies that are hidden from searches where their originals are."""
     made = tx.insert(cube, [copy_of(row, tx) for row in rows], reason=reason)
     for row, new in zip(rows, made, strict=True):
-        if row.quarantined:
-            tx.execute("UPDATE item SET quarantined = 1 WHERE iid = ?", (new.iid,))
+        tx.keep_hidden(row, new.iid)
         if row.stale:
             tx.execute("UPDATE version SET stale = 1 WHERE iid = ?", (new.iid,))
     return made
@@ -149,6 +149,7 @@ def copy_of(row: Stored, tx: Transaction) -> Draft:
         origin=row.origin,
         trust=row.trust,
         state=_standing(row).value,
+        visibility="private" if row.visibility == "private" else "inherit",
         labels=item.header.labels,
         tags=item.header.tags,
         info=item.header.info or None,
@@ -194,15 +195,23 @@ def _copy_links(tx: Transaction, branch: CubeRow, new: Mapping[int, int], seq: i
             tx.link_rows(branch.cid, new[source], Relation(relation), new[target], version)
 
 
-def diff(base: Iterable[Stored], branch: Iterable[Stored], origins: Mapping[int, int]) -> CubeDiff:
-    """Compare the kept memories of two cubes; ``origins`` maps branch rows to base rows."""
-    left = {row.iid: row for row in base}
-    right = {origins.get(row.iid, -row.iid): row for row in branch}
+def diff(
+    base: Iterable[Stored],
+    branch: Iterable[Stored],
+    origins: Mapping[int, int],
+    principal: Principal,
+) -> CubeDiff:
+    """Compare the kept memories of two cubes as the principal may read them.
+
+    ``origins`` maps branch rows to base rows.
+    """
+    left = {row.iid: to_item(row, principal) for row in base}
+    right = {origins.get(row.iid, -row.iid): to_item(row, principal) for row in branch}
     shared = left.keys() & right.keys()
     changed = [
-        Pair(left[n].id, right[n].id, left[n].text or "", right[n].text or "")
+        Pair(left[n].id, right[n].id, left[n].text, right[n].text)
         for n in sorted(shared)
-        if _face(left[n]) != _face(right[n])
+        if _shown_face(left[n]) != _shown_face(right[n])
     ]
     return CubeDiff(
         added=tuple(right[n].id for n in sorted(right.keys() - left.keys())),
@@ -216,8 +225,9 @@ class _Merge:
     """The plan of a merge, item by item."""
 
     new: list[Stored]
-    take: list[tuple[Stored, Stored]]
-    conflicts: list[tuple[Stored, Stored]]
+    take: list[tuple[Stored, Stored, Stored]]
+    """Ours, theirs, and what theirs was at the fork."""
+    conflicts: list[tuple[Stored, Stored, Stored]]
 
 
 def merge_branch(
@@ -225,7 +235,8 @@ def merge_branch(
 ) -> list[str]:
     """Bring a branch's changes into the cube it was forked from; the ids that changed there.
 
-    Three-way against the state at the fork. Raises ``MergeConflict`` when both sides changed an
+    Three-way, field by field, against the branch's own copy as it was made: words that were masked
+    in the copy are no change, and stay as they are in the base. Raises ``MergeConflict`` when both sides changed an
     item and ``on_conflict`` is ``"error"``; ``"ours"`` keeps the base's, ``"theirs"`` the branch's.
     """
     if branch.fork_of != base.cid:
@@ -236,13 +247,10 @@ def merge_branch(
     tx.gate(base, Permission.WRITE)
     plan = _plan(tx, branch, base)
     if plan.conflicts and on_conflict == "error":
-        raise MergeConflict([ours.id for ours, _ in plan.conflicts])
+        raise MergeConflict([ours.id for ours, *_ in plan.conflicts])
     take = plan.take + (plan.conflicts if on_conflict == "theirs" else [])
-    changed = [_take(tx, ours, theirs, reason=reason) for ours, theirs in take]
+    changed = [_take(tx, *each, reason=reason) for each in take]
     made = _insert_copies(tx, base, plan.new, reason=reason)
-    for row, item in zip(plan.new, made, strict=True):
-        tx.execute("UPDATE item SET fork_origin = ? WHERE iid = ?", (item.iid, row.iid))
-        tx.execute("UPDATE item SET fork_origin = NULL WHERE iid = ?", (item.iid,))
     tx.execute("UPDATE cube SET fork_seq = ? WHERE cid = ?", (tx.seq, branch.cid))
     return changed + [item.id for item in made]
 
@@ -250,7 +258,7 @@ def merge_branch(
 def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
     plan = _Merge([], [], [])
     rows = tx.governed().listing(cids=[branch.cid], pick="present")
-    origins = origins_of(tx.connection.execute, [row.iid for row in rows])
+    origins = origins_of(tx.connection.execute, [row.iid for row in rows], base=base.cid)
     ours = {r.iid: r for r in current(tx, list(origins.values())) if r.cid == base.cid}
     for theirs in reversed(rows):
         mine = ours.get(origins.get(theirs.iid, 0))
@@ -258,22 +266,34 @@ def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
             if theirs.tid is not None and theirs.iid not in origins:
                 plan.new.append(theirs)
             continue
-        then = next(v for v in versions(tx, mine.iid) if v.seq <= (branch.fork_seq or 0) < v.seq_to)
-        if _face(theirs) in (_face(then), _face(mine)):
+        then, copied = (_at_fork(tx, row, branch) for row in (mine, theirs))
+        if _face(theirs) in (_face(copied), _face(mine)):
             continue
-        (plan.take if _face(mine) == _face(then) else plan.conflicts).append((mine, theirs))
+        found = plan.take if _face(mine) == _face(then) else plan.conflicts
+        found.append((mine, theirs, copied))
     return plan
 
 
-def _take(tx: Transaction, ours: Stored, theirs: Stored, *, reason: str) -> str:
+def _at_fork(tx: Transaction, row: Stored, branch: CubeRow) -> Stored:
+    """The item as it was at the fork or the last merge; a copy made then, as it was made."""
+    known = versions(tx, row.iid)
+    return next((v for v in known if v.seq <= (branch.fork_seq or 0) < v.seq_to), known[0])
+
+
+def _take(tx: Transaction, ours: Stored, theirs: Stored, copied: Stored, *, reason: str) -> str:
     governed = tx.items([ours.id], Permission.WRITE)[0]
     if theirs.tid is None:
         state = next_state(State(ours.state), Event.DELETE, item=ours.id)
         tx.revise(governed, reason=reason, tombstone=True, state=state.value)
     else:
         state = next_state(State(ours.state), Event.RESTORE, item=ours.id, named=_standing(theirs))
-        columns = {name: getattr(theirs, name) for name in _TAKEN}
-        words = copy_of(theirs, tx)
+        columns = {
+            name: getattr(theirs, name)
+            for name in _TAKEN
+            if ours.tid is None or getattr(theirs, name) != getattr(copied, name)
+        }
+        same = ours.tid is not None and (theirs.text, theirs.data) == (copied.text, copied.data)
+        words = None if same else copy_of(theirs, tx)
         tx.revise(governed, reason=reason, words=words, state=state.value, stale=0, **columns)
     mark_stale(tx, ours, reason="was changed by a merged branch")
     return ours.id
@@ -289,11 +309,18 @@ def _face(row: Stored) -> tuple[Any, ...]:
     return (row.text, row.data, *(getattr(row, name) for name in _TAKEN))
 
 
-def origins_of(execute: Any, items: Sequence[int]) -> dict[int, int]:
-    """Branch item row -> the row it was copied from."""
+def _shown_face(item: MemoryItem) -> tuple[Any, ...]:
+    header = item.header
+    return (item.text, item.data, *(getattr(header, name) for name in _TAKEN))
+
+
+def origins_of(execute: Any, items: Sequence[int], *, base: int) -> dict[int, int]:
+    """Branch item row -> the row of ``base`` that it was copied from, or that a merge made of it."""
     rows = execute(
-        "SELECT iid, fork_origin FROM item WHERE fork_origin IS NOT NULL "
-        "AND iid IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(items)),),
+        "SELECT fork_origin, iid FROM item WHERE cid = ?2 "
+        "AND fork_origin IN (SELECT value FROM json_each(?1)) "
+        "UNION ALL SELECT iid, fork_origin FROM item WHERE fork_origin IS NOT NULL "
+        "AND iid IN (SELECT value FROM json_each(?1))",
+        (json.dumps(list(items)), base),
     ).fetchall()
     return {int(a): int(b) for a, b in rows}

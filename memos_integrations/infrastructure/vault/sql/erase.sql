@@ -2,10 +2,11 @@
 
 -- name: vectors
 DELETE FROM embedding
-WHERE tid IN (SELECT tid FROM content WHERE iid IN (SELECT value FROM json_each(:items)))
+WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
 
 -- name: contents
-DELETE FROM content WHERE iid IN (SELECT value FROM json_each(:items))
+DELETE FROM content
+WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
 
 -- name: versions
 DELETE FROM version WHERE iid IN (SELECT value FROM json_each(:items))

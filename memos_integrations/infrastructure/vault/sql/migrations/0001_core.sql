@@ -45,7 +45,6 @@ CREATE TABLE content (
     spans  TEXT                                -- JSON [[start, end, label, what], ...]
 );
 CREATE INDEX content_fold ON content (cid, fold);
-CREATE INDEX content_item ON content (iid);
 
 CREATE TABLE version (
     seq          INTEGER PRIMARY KEY,          -- = seq_from, place in the log
@@ -128,7 +127,6 @@ CREATE TABLE outbox (
     kind    TEXT NOT NULL
 );
 CREATE INDEX outbox_cube ON outbox (cid, seq);
-CREATE INDEX outbox_at ON outbox (at);
 
 CREATE TABLE usage (
     iid   INTEGER PRIMARY KEY,

@@ -1,0 +1,26 @@
+"""Finding one's place in the log by time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from memos_integrations.cube.ids import Seq
+
+
+def position_at(execute: Callable[..., sqlite3.Cursor], micros: int) -> Seq:
+    """The newest place of the log at that system time; 0 before the first write.
+
+    Times never run backwards in the log, so halving finds it without an index to keep.
+    """
+    low, high = 0, int(execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()[0])
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = execute(
+            "SELECT at FROM outbox WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
+        ).fetchone()
+        if row is not None and row[0] > micros:
+            high = middle - 1
+        else:
+            low = middle
+    return Seq(low)
