@@ -13,6 +13,7 @@ from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import clean_name, from_micros, home_path
 from memos_integrations.infrastructure.governance.audit import AuditEntry
 from memos_integrations.infrastructure.vault import erase
+from memos_integrations.infrastructure.vault.erase import ErasePlan
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan
 from memos_integrations.infrastructure.vault.transaction import Transaction
@@ -70,7 +71,7 @@ _NOT_COVERED = (
 class _Done:
     """What the transaction of an erase leaves for the receipt."""
 
-    plan: erase.ErasePlan
+    plan: ErasePlan
     taken: erase.Taken
     not_allowed: int
     audit_line: int
@@ -143,9 +144,7 @@ class EraseVerb(Verbs):
         line = self._audit(tx, plan.take, named, reason)
         return _Done(named, taken, not_allowed, line)
 
-    def _audit(
-        self, tx: Transaction, rows: Sequence[Stored], named: erase.ErasePlan, reason: str
-    ) -> int:
+    def _audit(self, tx: Transaction, rows: Sequence[Stored], named: ErasePlan, reason: str) -> int:
         """A line in the log of every cube that lost something; the number of the last.
 
         Where the asker may not look, the line is the vault's own.
@@ -217,12 +216,12 @@ class EraseVerb(Verbs):
         return {**counts, "audit names": len(lines)}
 
 
-def _named(tx: Transaction, plan: erase.ErasePlan, asked: Sequence[int]) -> erase.ErasePlan:
-    """The plan as the asker may be told of it: an erase reaches memories that are hidden from it."""
+def _named(tx: Transaction, plan: ErasePlan, asked: Sequence[int]) -> ErasePlan:
+    """The plan as the asker may be told of it: an erase also reaches what is hidden from it."""
     own = set(asked)
 
     def told(rows: Sequence[Stored]) -> tuple[Stored, ...]:
         seen = {row.iid for row in visible(tx, rows)} | own
         return tuple(row for row in rows if row.iid in seen)
 
-    return erase.ErasePlan(told(plan.take), told(plan.held), told(plan.revived))
+    return ErasePlan(told(plan.take), told(plan.held), told(plan.revived))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from memos_integrations.cube.acl import Effect, Grant, Permission, SubjectKind, Visibility
-from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound, UsageError
+from memos_integrations.cube.errors import InvalidInput, NotFound, UsageError
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.ids import clean_name, clean_path
 from memos_integrations.cube.mem_cube import MemCube

@@ -25,6 +25,7 @@ from memos_integrations.cube.ids import clean_name, from_micros, to_micros
 from memos_integrations.cube.item import BlobRef
 from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.outcomes import Outcome
+from memos_integrations.infrastructure.governance.detection import PERSONAL, SECRET
 from memos_integrations.infrastructure.governance.redaction import (
     RedactionPolicy,
     apply_on_write,
@@ -90,6 +91,9 @@ class About:
         for name in ("tags", "labels"):
             if told.get(name, ()) != ():
                 told[name] = clean_labels(told[name], name)
+        for name in ("info", "data"):
+            if told.get(name, {}) != {}:
+                told[name] = clean_json(told[name], name)
         return cls(**told)
 
 
@@ -234,7 +238,7 @@ class _Shared:
 
     @classmethod
     def of(cls, about: About, principal: Principal, redaction: RedactionPolicy) -> _Shared:
-        keep = frozenset({"personal"}) - redaction.on_write
+        keep = frozenset({PERSONAL, SECRET}) - redaction.on_write
         for names, what in ((about.tags, "tags"), (about.labels, "labels")):
             if names != ():
                 clean_labels(names, what)
@@ -255,8 +259,8 @@ class _Shared:
             about,
             principal,
             tuple(masked(list(about.tags), keep=keep)),
-            None if about.info == {} else masked(clean_json(about.info, "info"), keep=keep),
-            None if about.data is None else masked(clean_json(about.data, "data"), keep=keep),
+            None if about.info == {} else masked(dict(about.info), keep=keep),
+            None if about.data is None else masked(dict(about.data), keep=keep),
             start,
             end,
         )

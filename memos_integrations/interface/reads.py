@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from memos_integrations.cube.errors import InvalidInput, NotFound
+from memos_integrations.cube.errors import EmbedderMismatch, InvalidInput, NotFound
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.header import SEARCHABLE, Link, Relation
 from memos_integrations.cube.ids import LATEST, CubePath, from_micros
@@ -20,6 +20,7 @@ from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
 from memos_integrations.infrastructure.vault.governed import Instant, Pick
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
+from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
@@ -349,7 +350,17 @@ class Reads(Verbs):
         asked = Query(query, self._vector(query))
         with self._reading(scope, action="search", instant=instant) as reading:
             cubes = self._cubes(reading, scope)
+            self._ensure_same_embedder(cubes)
             return self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
+
+    def _ensure_same_embedder(self, cubes: Sequence[CubeRow]) -> None:
+        model = self._rooms.vault.model
+        for cube in cubes:
+            if model and cube.embedding and cube.embedding != model:
+                raise EmbedderMismatch(
+                    f"cube {cube.path} was embedded by {cube.embedding}, not {model}: open it "
+                    "with that embedder, or re-embed it with mos.reembed(cube=...)"
+                )
 
     def _vector(self, query: str) -> Any:
         embedder = self._rooms.embedder

@@ -218,6 +218,7 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         (tenant, home),
     ).rowcount
     tx.execute(
-        "UPDATE cube SET fork_of = NULL, fork_seq = NULL WHERE fork_of NOT IN (SELECT cid FROM cube)"
+        "UPDATE cube SET fork_of = NULL, fork_seq = NULL "
+        "WHERE fork_of NOT IN (SELECT cid FROM cube)"
     )
     return done

@@ -167,9 +167,16 @@ def _loads_masked(text: str | None) -> Any:
 
 
 def masked(value: Any, *, keep: frozenset[str]) -> Any:
-    """``value`` with every string in it masked but for the labels in ``keep``; keys too."""
+    """``value`` with every string in it masked but for the labels in ``keep``; keys too.
+
+    A whole number that is sensitive (of a card, say) becomes the text that stands for it.
+    """
     if isinstance(value, str):
         return mask(value, scan(value), keep=keep)
+    if isinstance(value, int) and not isinstance(value, bool):
+        written = str(value)
+        shown = mask(written, scan(written), keep=keep)
+        return value if shown == written else shown
     if isinstance(value, list):
         return [masked(each, keep=keep) for each in value]
     if isinstance(value, dict):

@@ -48,14 +48,14 @@ def needles(words: Iterable[str]) -> list[bytes]:
 
 def scrub(connection: sqlite3.Connection, path: str, words: Sequence[str]) -> Scan:
     """Cut the log, scan the raw files, and rewrite the database if something is left."""
-    cut = _cut_log(connection)
+    cut = cut_log(connection)
     wanted = [n for n in needles(words) if not _still_told(connection, n)]
     files = vault_files(path)
     found = sum(1 for needle in wanted if any(holds(f, needle) for f in files))
     rewritten = False
     if found and cut:
         connection.execute("VACUUM")
-        cut, rewritten = _cut_log(connection), True
+        cut, rewritten = cut_log(connection), True
         found = sum(1 for needle in wanted if any(holds(f, needle) for f in files))
     names = tuple(f.name for f in files)
     return Scan(names, len(wanted), found, log_cut=cut, rewritten=rewritten)
@@ -70,7 +70,8 @@ def _still_told(connection: sqlite3.Connection, needle: bytes) -> bool:
     return row.fetchone() is not None
 
 
-def _cut_log(connection: sqlite3.Connection) -> bool:
+def cut_log(connection: sqlite3.Connection) -> bool:
+    """Fold the write-ahead log in and cut it off; whether no reader was in the way."""
     for _ in range(_CHECKPOINT_TRIES):
         busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if not busy:

@@ -61,7 +61,7 @@ from memos_integrations.infrastructure.vault.projections import (
 )
 from memos_integrations.infrastructure.vault.read_log import ReadLog
 from memos_integrations.infrastructure.vault.rows import Stored
-from memos_integrations.infrastructure.vault.scrub import Scan, scrub
+from memos_integrations.infrastructure.vault.scrub import Scan, cut_log, scrub
 from memos_integrations.infrastructure.vault.search_space import Past, Space, open_space
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -320,6 +320,8 @@ class MemVault:
         scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
         scan = replace(scan, engine=engine)
         self.maintain(lambda tx: tx.execute("DELETE FROM meta WHERE key = ?", (taken.note,)))
+        if taken.blobs:
+            self._commits.exclusively(cut_log)  # the note named their hashes
         return scan
 
     def _finish_erasures(self) -> None:

@@ -236,8 +236,9 @@ def merge_branch(
     """Bring a branch's changes into the cube it was forked from; the ids that changed there.
 
     Three-way, field by field, against the branch's own copy as it was made: words that were masked
-    in the copy are no change, and stay as they are in the base. Raises ``MergeConflict`` when both sides changed an
-    item and ``on_conflict`` is ``"error"``; ``"ours"`` keeps the base's, ``"theirs"`` the branch's.
+    in the copy are no change, and stay as they are in the base. Raises ``MergeConflict`` when both
+    sides changed an item and ``on_conflict`` is ``"error"``; ``"ours"`` keeps the base's,
+    ``"theirs"`` the branch's.
     """
     if branch.fork_of != base.cid:
         raise UsageError(f"cube {branch.path} was not forked from {base.path}")
@@ -315,7 +316,7 @@ def _shown_face(item: MemoryItem) -> tuple[Any, ...]:
 
 
 def origins_of(execute: Any, items: Sequence[int], *, base: int) -> dict[int, int]:
-    """Branch item row -> the row of ``base`` that it was copied from, or that a merge made of it."""
+    """Branch item row -> the row of ``base`` it was copied from, or that a merge made of it."""
     rows = execute(
         "SELECT fork_origin, iid FROM item WHERE cid = ?2 "
         "AND fork_origin IN (SELECT value FROM json_each(?1)) "
