@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import NewType
@@ -20,6 +21,7 @@ LATEST = Seq(2**63 - 2)
 """The instant that every present version is visible at."""
 
 _MAX_NAME_CHARS = 512
+_UNCLEAN = re.compile("[\x00-\x1f\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -65,7 +67,7 @@ def clean_name(value: object, what: str) -> str:
         raise InvalidInput(f"{what} must be a non-empty string, not {type(value).__name__}")
     if len(value) > _MAX_NAME_CHARS:
         raise InvalidInput(f"{what} is longer than {_MAX_NAME_CHARS} characters")
-    if any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF for c in value):
+    if _UNCLEAN.search(value):
         raise InvalidInput(f"{what} holds control characters or lone surrogates")
     return value
 

@@ -19,10 +19,10 @@ from memos_integrations.cube.item import BlobRef, MemoryItem
 from memos_integrations.infrastructure.archive import ArchiveWriter
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.safetensors_file import SAFETENSORS
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow
-from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.infrastructure.wire import GRANTS, ITEMS, LINKS, POLICY, TENSOR, VERSIONS
 
 _CHUNK_ROWS = 500

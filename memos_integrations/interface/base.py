@@ -13,9 +13,10 @@ from memos_integrations.cube.ports import Embedder, TokenCounter
 from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
 from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import NOW, Instant
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
-from memos_integrations.infrastructure.vault.vault import MemVault, Reading
+from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.interface.reader import MemReader
 from memos_integrations.interface.scope import CubeName, Scope, resolve
 from memos_integrations.interface.settings import Settings

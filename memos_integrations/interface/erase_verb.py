@@ -11,6 +11,7 @@ from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound
 from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import clean_name, from_micros, home_path
+from memos_integrations.infrastructure.backends.embedders import CachedEmbedder
 from memos_integrations.infrastructure.governance.audit import AuditEntry
 from memos_integrations.infrastructure.vault import erase
 from memos_integrations.infrastructure.vault.erase import ErasePlan
@@ -108,6 +109,8 @@ class EraseVerb(Verbs):
             scope, lambda tx: self._erase(tx, scope, item, source, subject, reason), action="erase"
         )
         scan = vault.scrub(done.taken)
+        if isinstance(self._rooms.embedder, CachedEmbedder):
+            self._rooms.embedder.forget()
         return Receipt(
             at=from_micros(vault.now()),
             asked=f"item {item}" if item else f"source {source}" if source else f"user {subject}",

@@ -13,10 +13,10 @@ from memos_integrations.cube.ids import clean_name, clean_path
 from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.governance.audit import AuditLine, AuditReport, ExportedHead
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
-from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.interface.arguments import clean_reason, span_micros, whole
 from memos_integrations.interface.base import Verbs, refused_cube
 from memos_integrations.interface.cubes import to_cube
@@ -232,7 +232,8 @@ class GovernanceVerbs(Verbs):
         cube: CubeName | None = None,
         reason: str = "quarantined",
     ) -> list[str]:
-        """Hide everything one source brought from every search, at once; the ids hidden."""
+        """Hide everything one source brought, and whatever it brings until ``release``, from
+        every search at once; the ids hidden."""
         scope = self._scope(user, agent, session, cube)
         return self._set_quarantine(scope, source, reason, "quarantine")
 
@@ -381,6 +382,7 @@ class GovernanceVerbs(Verbs):
                 "WHERE v.source = ? AND v.cid = ? AND i.quarantined <> ? ORDER BY i.iid",
                 (source, cube.cid, flag),
             ).fetchall()
+            tx.bar(cube.cid, source, barred=bool(flag))
             numbers = dumps([iid for iid, _ in rows])
             tx.execute(
                 "UPDATE item SET quarantined = ? WHERE iid IN (SELECT value FROM json_each(?))",

@@ -23,9 +23,10 @@ from memos_integrations.infrastructure.loader import Loaded, LoadRules, MemLoade
 from memos_integrations.infrastructure.staged import Staged
 from memos_integrations.infrastructure.vault import blob_claims
 from memos_integrations.infrastructure.vault.governed import Governed
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
-from memos_integrations.infrastructure.vault.vault import MemVault, Reading
+from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope

@@ -39,6 +39,7 @@ Message: TypeAlias = str | Mapping[str, Any] | object
 Messages: TypeAlias = Message | Sequence[Message]
 
 _ROLES = {"human": "user", "ai": "assistant", "function": "tool", "developer": "system"}
+_USUAL_ROLES = ("user", "assistant", "tool", "system")
 _TRUST_OF_ROLE = {"assistant": Trust.INFERENCE, "tool": Trust.TOOL}
 _ORIGIN_OF_ROLE = {"assistant": Origin.INFERENCE, "tool": Origin.RETRIEVAL}
 _BAD = re.compile("[\x00\ud800-\udfff]")
@@ -368,6 +369,8 @@ def _part(part: object, place: int) -> str:
 
 
 def _role(role: object, place: int) -> str:
+    if role in _USUAL_ROLES:
+        return str(role)
     name = clean_name(role, f"role of message {place}").lower()
     return _ROLES.get(name, name)
 

@@ -19,9 +19,9 @@ from memos_integrations.cube.provenance import ProvenanceStep
 from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
 from memos_integrations.infrastructure.vault.governed import Instant, Pick
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
-from memos_integrations.infrastructure.vault.vault import Reading
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import Context, pack

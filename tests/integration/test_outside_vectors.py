@@ -1,4 +1,4 @@
-"""A vector engine outside the vault: fed through the log, never seen to lag, emptied by an erase."""
+"""A vector engine outside the vault: fed through the log, never seen to lag, emptied by erase."""
 
 from __future__ import annotations
 

@@ -123,6 +123,7 @@ class Cube:
     visibility: str
     fork_of: Cube | None = None
     fork_step: int = 0
+    barred: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -252,6 +253,7 @@ class Model:
     def _new(self, cube: Cube, item_id: str, owner: str, first: Version, **about: Any) -> Item:
         self._serial += 1
         item = Item(item_id, self._serial, cube, owner, **about)
+        item.quarantined = item.quarantined or first.source in cube.barred
         item.versions.append(replace(first, step=self.step, number=1))
         self.items[item_id] = item
         return item
@@ -547,6 +549,7 @@ class Model:
             and any(v.source == source for v in item.versions)
         ]
         hit.sort(key=lambda each: each.serial)
+        (cube.barred.add if flag else cube.barred.discard)(source)
         for item in hit:
             item.quarantined = flag
         for item in hit if flag else []:

@@ -1046,3 +1046,15 @@ def test_hash_of_erased_words_is_in_no_file(mos: MOS) -> None:
     mos.erase(item, user="alice")
     assert digest not in raw(mos)
     assert json.dumps("guessable words").encode() not in raw(mos)
+
+
+def test_quarantined_source_stays_hidden_in_what_it_brings_later(tmp_path: Path) -> None:
+    settings = Settings(worker=False, synchronous="normal")
+    with MOS(tmp_path / "m.db", embedder=None, settings=settings) as mos:
+        mos.add("buy our tea", user="alice", source="page:1")
+        mos.quarantine("page:1", user="alice")
+        mos.add("buy our coffee", user="alice", source="page:1")
+        assert mos.search("buy our coffee", user="alice") == []
+        assert len(mos.release("page:1", user="alice")) == 2
+        mos.add("buy our cocoa", user="alice", source="page:1")
+        assert len(mos.search("buy our", user="alice")) == 3

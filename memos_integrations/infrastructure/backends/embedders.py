@@ -211,6 +211,11 @@ class CachedEmbedder:
             known.update(fresh)
         return np.stack([known[text] for text in texts])
 
+    def forget(self) -> None:
+        """Drop every kept text: after an erase none may be left in memory."""
+        self._texts.clear()
+        self._queries.clear()
+
     def embed_query(self, text: str) -> Vector:
         known = self._queries.get([text])
         if text not in known:
@@ -226,6 +231,10 @@ class _Recent:
         self._max_entries = max_entries
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
         self._lock = threading.Lock()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._vectors.clear()
 
     def get(self, texts: Sequence[str]) -> dict[str, Vector]:
         with self._lock:

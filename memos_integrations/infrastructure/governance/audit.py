@@ -48,6 +48,7 @@ __all__ = [
     "ExportedHead",
     "Fault",
     "Transaction",
+    "is_fresh",
 ]
 
 _SALT_BYTES: Final = 16
@@ -137,6 +138,11 @@ class AuditLog:
         if key is not None and stored != key and kept_outside != key_id(key):
             raise UsageError("audit_key is not the key this file was created with")
         return cls(key if key is not None else stored or b"")
+
+    @classmethod
+    def of_file(cls, tx: Transaction, *, key: bytes | None = None) -> AuditLog:
+        """The log of a file, made where the file is fresh."""
+        return cls.create(tx, key=key) if is_fresh(tx.execute) else cls.open(tx.execute, key=key)
 
     def append(self, tx: Transaction, entry: AuditEntry, *, at: int) -> int:
         """The number of the new line, durable when ``tx`` commits. ``at`` is in microseconds."""
@@ -253,6 +259,19 @@ class AuditLog:
         if not hmac.compare_digest(mac, seal(self._key, n, link)):
             raise AuditBroken("the audit head was not sealed with this key: verify the file")
         return n, link
+
+
+def is_fresh(execute: Execute) -> bool:
+    """Whether nothing was ever written to the file.
+
+    A used file without its chain was tampered with: it must not get a fresh one in silence.
+    """
+    row = execute(
+        "SELECT NOT EXISTS (SELECT 1 FROM meta) AND NOT EXISTS (SELECT 1 FROM audit) "
+        "AND NOT EXISTS (SELECT 1 FROM outbox) AND NOT EXISTS (SELECT 1 FROM item)",
+        (),
+    ).fetchone()
+    return bool(row[0])
 
 
 def _meta(execute: Execute, name: str) -> bytes | None:

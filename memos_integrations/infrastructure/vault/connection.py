@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,9 +26,10 @@ from memos_integrations.infrastructure.durable_file import full_disk_is_typed
 from memos_integrations.infrastructure.vault.sql import migrations
 
 _APPLICATION_ID = 0x4D454D4F  # "MEMO"
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TRANSLATIONS: tuple[tuple[set[int], type[MemosError], str], ...] = (
     (
-        {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED},
+        _BUSY,
         BackendUnavailable,
         "{path} is locked by another process; retry",
     ),
@@ -93,7 +95,7 @@ def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Conn
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection, busy_seconds)
         connection.execute(f"PRAGMA synchronous = {'FULL' if synchronous == 'full' else 'NORMAL'}")
         for pragma in (
             "secure_delete = ON",  # freed cells are zeroed: an erase leaves nothing in the file
@@ -109,6 +111,22 @@ def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Conn
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    # SQLite does not wait its turn when the journal mode changes, so two processes that open a
+    # fresh file at once would trip over each other.
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -211,6 +211,8 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid)",
         (tenant, home),
     ).rowcount
+    # The number of a cube that is gone may be given to another one.
+    tx.execute("DELETE FROM quarantine WHERE cid NOT IN (SELECT cid FROM cube)")
     # Whoever comes by that name later must not find it shared, nor be taken for a fork's base.
     done["grants on it"] = tx.execute(
         "DELETE FROM access WHERE tenant = ?1 AND scope = ?2 "

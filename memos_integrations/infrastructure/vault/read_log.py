@@ -6,12 +6,17 @@ What a crash can cost is at most the last batch of read traces, never a write an
 
 from __future__ import annotations
 
+import logging
 import threading
-import time
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from memos_integrations.cube.errors import BackendUnavailable, StorageFull, UsageError
 from memos_integrations.infrastructure.governance.audit import AuditEntry
+
+_log = logging.getLogger(__name__)
+_FLUSH_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -26,14 +31,14 @@ class Traces:
 
 
 class ReadLog:
-    """Collects read traces; says when they should be written."""
+    """Collects read traces and hands them to ``write`` about a second after the first."""
 
-    def __init__(self, *, max_entries: int = 500, max_seconds: float = 1.0) -> None:
-        self._max_entries = max_entries
-        self._max_seconds = max_seconds
+    def __init__(self, write: Callable[[Traces], None]) -> None:
+        self._write = weakref.WeakMethod(write)
         self._lock = threading.Lock()
         self._waiting = Traces()
-        self._since = time.monotonic()
+        self._timer: threading.Timer | None = None
+        self._stopped = False
 
     def used(self, items: Iterable[int], at: int) -> None:
         """Note that these items were shown."""
@@ -41,32 +46,57 @@ class ReadLog:
             for item in items:
                 count, _ = self._waiting.usage.get(item, (0, 0))
                 self._waiting.usage[item] = (count + 1, at)
+            self._schedule()
 
     def read(self, entry: AuditEntry) -> None:
         """Note who read what."""
         with self._lock:
-            if not self._waiting:
-                self._since = time.monotonic()
             self._waiting.entries.append(entry)
+            self._schedule()
 
-    @property
-    def due(self) -> bool:
-        """Whether enough has piled up, or the oldest trace has waited long enough."""
-        waiting = self._waiting
-        old = time.monotonic() - self._since > self._max_seconds
-        return bool(waiting) and (old or len(waiting.entries) >= self._max_entries)
-
-    def take(self) -> Traces:
-        """Everything that waits, for one transaction to write."""
+    def flush(self) -> None:
+        """Write everything that waits, now. After a failure it waits on."""
         with self._lock:
             taken, self._waiting = self._waiting, Traces()
-            self._since = time.monotonic()
-            return taken
+            self._timer = None  # what comes in from here on starts the next one
+        write = self._write()
+        if not taken or write is None:
+            return
+        try:
+            write(taken)
+        except BaseException:
+            self._put_back(taken)
+            raise
 
-    def put_back(self, traces: Traces) -> None:
-        """Undo ``take`` after a failed write."""
+    def stop(self) -> None:
+        """Start no more flushes."""
+        with self._lock:
+            self._stopped = True
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _put_back(self, traces: Traces) -> None:
         with self._lock:
             self._waiting.entries[:0] = traces.entries
             for item, (count, at) in traces.usage.items():
                 more, later = self._waiting.usage.get(item, (0, 0))
                 self._waiting.usage[item] = (count + more, max(at, later))
+
+    def _schedule(self) -> None:
+        if self._stopped or (self._timer is not None and self._timer.is_alive()):
+            return
+        self._timer = threading.Timer(_FLUSH_SECONDS, _flush, (weakref.ref(self),))
+        self._timer.daemon = True
+        self._timer.name = "memos-read-traces"
+        self._timer.start()
+
+
+def _flush(ref: weakref.ref[ReadLog]) -> None:
+    log = ref()
+    if log is None:
+        return
+    try:
+        log.flush()
+    except (UsageError, BackendUnavailable, StorageFull):
+        # Closed meanwhile, locked by another process, or no space: the next flush takes them.
+        _log.info("read traces wait for the next flush")

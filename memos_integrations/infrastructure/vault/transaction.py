@@ -228,8 +228,23 @@ class Transaction:
         self._connection.executemany(self._sql["outbox"], events)
         for draft, new in zip(drafts, made, strict=True):
             self._use_blobs(new.iid, draft)
+        self._hide_barred(cube.cid, drafts, made)
         self.changed.add(cube.cid)
         return made
+
+    def bar(self, cid: int, source: str, *, barred: bool) -> None:
+        """Have what this source brings into the cube hidden from now on, or no longer."""
+        verb = "INSERT OR IGNORE INTO quarantine (cid, source) VALUES (?, ?)"
+        if not barred:
+            verb = "DELETE FROM quarantine WHERE cid = ? AND source = ?"
+        self._connection.execute(verb, (cid, source))
+
+    def _hide_barred(self, cid: int, drafts: Sequence[Draft], made: Sequence[Inserted]) -> None:
+        rows = self._connection.execute("SELECT source FROM quarantine WHERE cid = ?", (cid,))
+        barred = {source for (source,) in rows}
+        if barred:
+            hidden = [(n.iid,) for d, n in zip(drafts, made, strict=True) if d.source in barred]
+            self._connection.executemany("UPDATE item SET quarantined = 1 WHERE iid = ?", hidden)
 
     def revise(
         self,

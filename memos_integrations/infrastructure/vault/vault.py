@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -25,11 +24,10 @@ from memos_integrations.cube.errors import (
     AccessDenied,
     BackendUnavailable,
     NotFound,
-    StorageFull,
     UsageError,
 )
 from memos_integrations.cube.filters import Filter
-from memos_integrations.cube.ids import LATEST, CubePath, Seq, clean_name, to_micros
+from memos_integrations.cube.ids import LATEST, to_micros
 from memos_integrations.cube.ports import (
     Clock,
     DurableVectorIndex,
@@ -39,7 +37,7 @@ from memos_integrations.cube.ports import (
     VectorIndex,
 )
 from memos_integrations.infrastructure.blobs import BlobStore
-from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog
+from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
 from memos_integrations.infrastructure.vault.check import CheckReport, check
 from memos_integrations.infrastructure.vault.connection import (
     Readers,
@@ -49,9 +47,8 @@ from memos_integrations.infrastructure.vault.connection import (
     private_file,
 )
 from memos_integrations.infrastructure.vault.erase import PENDING, Taken
-from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Governed, Instant
+from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
-from memos_integrations.infrastructure.vault.log import position_at
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
 from memos_integrations.infrastructure.vault.projections import (
     Follower,
@@ -59,7 +56,8 @@ from memos_integrations.infrastructure.vault.projections import (
     TextProjection,
     VectorProjection,
 )
-from memos_integrations.infrastructure.vault.read_log import ReadLog
+from memos_integrations.infrastructure.vault.read_log import ReadLog, Traces
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan, cut_log, scrub
 from memos_integrations.infrastructure.vault.search_space import Past, Space, open_space
@@ -68,45 +66,11 @@ from memos_integrations.infrastructure.vault.transaction import CubeRow, Transac
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_FLUSH_SECONDS = 1.0
 _TURNS = 6
 _PURGE_TRIES = 50
 _PURGE_PAUSE_SECONDS = 0.1
 PROJECT = "project"
 """The kind of task that feeds an outside vector engine."""
-
-
-class Reading:
-    """A governed snapshot: everything read through it shows one state of the vault."""
-
-    def __init__(self, connection: sqlite3.Connection, asking: Asking) -> None:
-        self.connection = connection
-        self.asking = asking
-        self.governed = Governed(connection, asking)
-
-    def cubes(self, paths: Sequence[CubePath], *, tenant: str | None = None) -> list[CubeRow]:
-        """The cubes of these paths that exist."""
-        sql = queries("writes")["cube"]
-        home = tenant or self.asking.principal.tenant
-        rows = [self.connection.execute(sql, (home, path)).fetchone() for path in paths]
-        return [CubeRow(*row) for row in rows if row is not None]
-
-    def numbers(self, item_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Item id -> (item row, cube row) of those that exist."""
-        sql = "SELECT id, iid, cid FROM item WHERE id = ?"
-        item_ids = [clean_name(item, "the id of a memory") for item in item_ids]
-        rows = [self.connection.execute(sql, (item,)).fetchone() for item in item_ids]
-        return {row[0]: (row[1], row[2]) for row in rows if row is not None}
-
-    def cubes_of(self, items: Sequence[int]) -> list[int]:
-        """The cube rows that these item rows lie in."""
-        sql = "SELECT DISTINCT cid FROM item WHERE iid IN (SELECT value FROM json_each(?))"
-        rows = self.connection.execute(sql, (json.dumps([int(n) for n in items]),))
-        return [row[0] for row in rows.fetchall()]
-
-    def seq_at(self, micros: int) -> Seq:
-        """The newest place of the log at that system time; 0 before the first write."""
-        return position_at(self.connection.execute, micros)
 
 
 class MemVault:
@@ -144,7 +108,7 @@ class MemVault:
         self._commits = GroupCommit(connection, path, lock_seconds=_TURNS * busy_seconds)
         self.readers = Readers(path, busy_seconds=busy_seconds)
         try:
-            self.audit_log: AuditLog = self._commits.run(lambda c: _audit_log(c, audit_key))
+            self.audit_log: AuditLog = self._open_audit_log(audit_key)
         except BaseException:
             connection.close()
             raise
@@ -160,13 +124,18 @@ class MemVault:
             self.projections.append(VectorProjection(vectors))
         self.follower = Follower(self.projections, model=model)
         self._past = Past()
-        self._reads = ReadLog(max_seconds=_FLUSH_SECONDS)
+        self._traces = ReadLog(self._write_traces)
         self._audit_reads = audit_reads
-        self._timer: threading.Timer | None = None
         self._closed = False
         self._listeners: list[Callable[[], None]] = []
         atexit.register(_close_if_alive, weakref.ref(self))
         self._finish_erasures()
+
+    def _open_audit_log(self, key: bytes | None) -> AuditLog:
+        """The file's chain. Only a fresh file is written to, so readers open beside a writer."""
+        if not is_fresh(self._connection.execute):
+            return AuditLog.open(self._connection.execute, key=key)
+        return self._commits.run(lambda c: AuditLog.of_file(c, key=key))
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -376,12 +345,11 @@ class MemVault:
 
         ``cubes`` are the cubes asked; each gets its line, also when it had nothing to show.
         """
-        self._reads.used((row.iid for row in rows), self.now())
+        self._traces.used((row.iid for row in rows), self.now())
         if self._audit_reads:
             for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
                 items = tuple(row.id for row in rows if row.path == cube)
-                self._reads.read(_read_entry(principal, action, cube, items, reason))
-        self._schedule_flush()
+                self._traces.read(_read_entry(principal, action, cube, items, reason))
 
     def refused(self, principal: Principal, action: str, error: AccessDenied | NotFound) -> None:
         """Audit a denial at once; a lookup of something that never existed is none."""
@@ -400,31 +368,17 @@ class MemVault:
 
     def flush_reads(self) -> None:
         """Write the waiting read traces now."""
-        traces = self._reads.take()
-        if not traces:
-            return
-        try:
-            self.maintain(lambda tx: self._write_traces(tx, traces.usage, traces.entries))
-        except BaseException:
-            self._reads.put_back(traces)
-            raise
+        self._traces.flush()
 
-    def _write_traces(
-        self, tx: Transaction, usage: dict[int, tuple[int, int]], entries: list[AuditEntry]
-    ) -> None:
-        sql = queries("writes")["usage"]
-        for item, (count, last) in usage.items():
-            tx.execute(sql, (item, count, last))
-        if entries:
-            self.audit_log.extend(tx, entries, at=tx.at)
+    def _write_traces(self, traces: Traces) -> None:
+        def work(tx: Transaction) -> None:
+            sql = queries("writes")["usage"]
+            for item, (count, last) in traces.usage.items():
+                tx.execute(sql, (item, count, last))
+            if traces.entries:
+                self.audit_log.extend(tx, traces.entries, at=tx.at)
 
-    def _schedule_flush(self) -> None:
-        if self._timer is None or not self._timer.is_alive():
-            timer = threading.Timer(_FLUSH_SECONDS, _flush_if_alive, (weakref.ref(self),))
-            timer.daemon = True
-            timer.name = "memos-read-traces"
-            self._timer = timer
-            timer.start()
+        self.maintain(work)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -444,8 +398,7 @@ class MemVault:
             self.flush_reads()
         finally:
             self._closed = True
-            if self._timer is not None:
-                self._timer.cancel()
+            self._traces.stop()
             self.readers.close()
             self._commits.exclusively(lambda connection: connection.close())
             self.text.index.close()
@@ -495,28 +448,6 @@ def _read_entry(
 
 def _blob_root(path: str) -> Path:
     return Path(path + ".blobs")
-
-
-def _audit_log(connection: sqlite3.Connection, key: bytes | None) -> AuditLog:
-    # A used file without its chain was tampered with: it must not get a fresh one in silence.
-    fresh = (
-        "SELECT NOT EXISTS (SELECT 1 FROM meta) AND NOT EXISTS (SELECT 1 FROM audit) "
-        "AND NOT EXISTS (SELECT 1 FROM outbox) AND NOT EXISTS (SELECT 1 FROM item)"
-    )
-    if connection.execute(fresh).fetchone()[0]:
-        return AuditLog.create(connection, key=key)
-    return AuditLog.open(connection.execute, key=key)
-
-
-def _flush_if_alive(ref: weakref.ref[MemVault]) -> None:
-    vault = ref()
-    if vault is None:
-        return
-    try:
-        vault.flush_reads()
-    except (UsageError, BackendUnavailable, StorageFull):
-        # Closed meanwhile, locked by another process, or no space: the next flush takes them.
-        _log.info("read traces wait for the next flush")
 
 
 def _close_if_alive(ref: weakref.ref[MemVault]) -> None:

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from memos_integrations.cube.ports import Embedder, VectorEntry
 from memos_integrations.infrastructure.vault.indexed_text import indexed_text
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.search_space import Space
-from memos_integrations.infrastructure.vault.vault import Reading
 
 _MAX_EMBEDDED = 32
 _Row: TypeAlias = tuple[int, int, str, str | None, str | None, int]

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.item import Signal
+from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.search_space import Space
 from memos_integrations.infrastructure.vault.transaction import CubeRow
-from memos_integrations.infrastructure.vault.vault import MemVault, Reading
+from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.operator.arms import Arm, LexicalArm, Place, Query, VectorArm
 from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.ranking import (

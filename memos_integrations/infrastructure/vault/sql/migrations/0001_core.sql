@@ -128,6 +128,12 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_cube ON outbox (cid, seq);
 
+CREATE TABLE quarantine (                      -- sources whose memories, present and to come, hide
+    cid    INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (cid, source)
+) WITHOUT ROWID;
+
 CREATE TABLE usage (
     iid   INTEGER PRIMARY KEY,
     count INTEGER NOT NULL,
