@@ -7,7 +7,7 @@ import re
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import NewType
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from memos_integrations.cube.errors import InvalidInput
 
@@ -92,6 +92,14 @@ def home_path(*, user: str | None, agent: str | None) -> CubePath:
     if agent is not None:
         return CubePath("agents/" + quote(agent, safe=""))
     raise InvalidInput("name a user or an agent, or pass cube=...")
+
+
+def home_owner(path: str) -> str | None:
+    """Whose home cube this path is, as an owner name; ``None`` for every other path."""
+    kind, _, name = path.partition("/")
+    if kind not in ("users", "agents") or not name or "/" in name:
+        return None
+    return f"{kind.removesuffix('s')}:{unquote(name)}"
 
 
 def within(path: str, scope: str) -> bool:

@@ -72,14 +72,22 @@ class TaskVerbs(Verbs):
         *,
         timeout_seconds: float = 60.0,
         progress: Callable[[float], None] | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | None = None,
     ) -> None:
         """Return once the fine stage of a result, one task, or (``None``) everything is done.
+
+        The id of a task is looked up as the asker, as by ``task_status``.
 
         Works the queue itself where no worker thread runs. Raises ``TaskFailed`` with the
         reason, or ``TaskTimeout``; the tasks go on all the same.
         """
         if not isinstance(what, AddResult | Changed | str | None):
             raise InvalidInput("wait takes the result of a write, the id of a task, or nothing")
+        if isinstance(what, str):  # the id of somebody else's task tells nothing
+            self.task_status(what, user=user, agent=agent, session=session, cube=cube)
         deadline = time.monotonic() + timeout_seconds
         while True:
             found = self._statuses(what)

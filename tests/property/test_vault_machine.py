@@ -38,7 +38,7 @@ from memos_integrations.cube.errors import (
     UsageError,
 )
 from memos_integrations.cube.header import State
-from memos_integrations.cube.ids import to_micros
+from memos_integrations.cube.ids import home_owner, to_micros
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.settings import Settings
 from memos_integrations.operation.lifecycle.time_machine import OnConflict
@@ -280,7 +280,7 @@ class Model:
         found = cube is None
         if cube is None:
             self._ensure_free(who, path)
-            cube = Cube(who.tenant, path, who.name, "private")
+            cube = Cube(who.tenant, path, home_owner(path) or who.name, "private")
         if not self.on_cube(who, cube) & WRITE:
             raise AccessDenied(path)
         for source in about["derived_from"]:
@@ -681,7 +681,7 @@ class Model:
         if (who.tenant, name) in self.cubes:
             raise UsageError("taken")
         at = self.step - 1 if to is None else to
-        branch = Cube(who.tenant, name, who.name, "private", source, at)
+        branch = Cube(who.tenant, name, home_owner(name) or who.name, "private", source, at)
         self.cubes[who.tenant, name] = branch
         new: dict[str, str] = {}
         for item, _ in self._ordered(i for i in self.items.values() if i.cube is source):
@@ -759,7 +759,8 @@ class Model:
                 merged_into=None,
             )
             self._copy(who, base, made, theirs, first)
-        branch.fork_step = self.step
+        if WRITE in self.on_cube(who, branch):
+            branch.fork_step = self.step
 
     def _take(self, mine: Item, theirs: Version, copied: Version) -> None:
         """Field by field what the branch changed; everything where the base has nothing."""
@@ -905,7 +906,9 @@ class Machine:
         self._tick()
         for who, path, shown in CUBES:
             self.mos.acting(who).create_cube(path, visibility=shown)
-            self.model.cubes[who.tenant, path] = Cube(who.tenant, path, who.name, shown)
+            self.model.cubes[who.tenant, path] = Cube(
+                who.tenant, path, home_owner(path) or who.name, shown
+            )
         self._remember()
 
     def take_step(self) -> None:

@@ -1058,3 +1058,37 @@ def test_quarantined_source_stays_hidden_in_what_it_brings_later(tmp_path: Path)
         assert len(mos.release("page:1", user="alice")) == 2
         mos.add("buy our cocoa", user="alice", source="page:1")
         assert len(mos.search("buy our", user="alice")) == 3
+
+
+def test_admin_who_writes_first_does_not_take_somebody_s_home(tmp_path: Path) -> None:
+    settings = Settings(worker=False, synchronous="normal")
+    with MOS(tmp_path / "m.db", embedder=None, settings=settings) as mos:
+        root = mos.acting(Principal(user="root", roles=frozenset({"admin"})))
+        root.add("welcome, zed", cube="users/zed")
+        assert [m.text for m in mos.list(user="zed")] == ["welcome, zed"]
+        assert {c.path: c.owner for c in mos.cubes(user="zed")} == {"users/zed": "user:zed"}
+
+
+def test_task_of_somebody_else_cannot_be_waited_on(tmp_path: Path) -> None:
+    settings = Settings(worker=False, synchronous="normal")
+    with MOS(tmp_path / "m.db", embedder=None, settings=settings) as mos:
+        task = mos.add("the words of alice", user="alice").task_id
+        assert task is not None
+        with pytest.raises(NotFound):
+            mos.wait(task, user="bob")
+        mos.wait(task, user="alice")
+
+
+def test_reader_who_pulls_a_branch_leaves_its_mark_where_it_was(tmp_path: Path) -> None:
+    settings = Settings(worker=False, synchronous="normal")
+    with MOS(tmp_path / "m.db", embedder=None, settings=settings) as mos:
+        mos.add("one", cube="team", user="alice")
+        mos.share(to="bob", permission="write", cube="team", user="alice")
+        branch = mos.fork("team-what-if", cube="team", user="alice")
+        mos.share(to="bob", cube=branch, user="alice")
+        mark = branch.fork_seq
+        mos.add("two", cube=branch, user="alice")
+        mos.merge_branch(branch, user="bob")
+        found = {c.path: c.fork_seq for c in mos.cubes(user="alice")}
+        assert found[branch.path] == mark
+        assert mos.merge_branch(branch, user="alice") == []

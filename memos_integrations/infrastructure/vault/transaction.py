@@ -15,7 +15,7 @@ from memos_integrations.cube.draft import Draft
 from memos_integrations.cube.errors import AccessDenied, IdempotencyConflict, NotFound
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import Relation
-from memos_integrations.cube.ids import CubePath, ItemId, Seq, clean_name, new_item_id
+from memos_integrations.cube.ids import CubePath, ItemId, Seq, clean_name, home_owner, new_item_id
 from memos_integrations.cube.ports import Matrix, TaskQueue, TaskSpec
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog
 from memos_integrations.infrastructure.vault.governed import Asking, Gate, Governed, Pick
@@ -197,9 +197,13 @@ class Transaction:
         fork_seq: int | None = None,
         info: Mapping[str, object] | None = None,
     ) -> CubeRow:
-        """A fresh cube in the principal's tenant, owned by the principal unless said."""
+        """A fresh cube in the principal's tenant, owned by the principal unless said.
+
+        A home cube belongs to the one it is the home of, also when an admin founds it.
+        """
         tenant = self.principal.tenant
-        values = (tenant, path, owner or self.principal.name, visibility.value, self.at)
+        whose = owner or home_owner(path) or self.principal.name
+        values = (tenant, path, whose, visibility.value, self.at)
         values += (fork_of, fork_seq, dumps(dict(info or {})))  # type: ignore[assignment]
         self._connection.execute(self._sql["new_cube"], values)
         cube = self.find_cube(path)
@@ -240,6 +244,8 @@ class Transaction:
         self._connection.execute(verb, (cid, source))
 
     def _hide_barred(self, cid: int, drafts: Sequence[Draft], made: Sequence[Inserted]) -> None:
+        if all(draft.source is None for draft in drafts):
+            return
         rows = self._connection.execute("SELECT source FROM quarantine WHERE cid = ?", (cid,))
         barred = {source for (source,) in rows}
         if barred:

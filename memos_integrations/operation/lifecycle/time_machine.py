@@ -252,7 +252,9 @@ def merge_branch(
     take = plan.take + (plan.conflicts if on_conflict == "theirs" else [])
     changed = [_take(tx, *each, reason=reason) for each in take]
     made = _insert_copies(tx, base, plan.new, reason=reason)
-    tx.execute("UPDATE cube SET fork_seq = ? WHERE cid = ?", (tx.seq, branch.cid))
+    if tx.governed(Permission.WRITE).gates([branch.cid])[0].open:
+        # Whoever may only read the branch leaves its mark alone: its owner's next merge counts.
+        tx.execute("UPDATE cube SET fork_seq = ? WHERE cid = ?", (tx.seq, branch.cid))
     return changed + [item.id for item in made]
 
 
