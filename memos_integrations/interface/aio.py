@@ -20,8 +20,8 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeAlia
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.outcomes import AddResult, Changed
-from memos_integrations.cube.ports import Clock, TokenCounter, VectorIndex
-from memos_integrations.interface.mos import MOS, MemoryView
+from memos_integrations.cube.ports import Clock, TokenCounter
+from memos_integrations.interface.mos import MOS, MemoryView, Vectors
 from memos_integrations.interface.pipeline import Pipeline
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.settings import Settings
@@ -211,7 +211,7 @@ class AsyncMOS(AsyncReads[MOS]):
         *,
         principal: Principal | None = None,
         embedder: object | Literal["default"] | None = "default",
-        vectors: VectorIndex | None = None,
+        vectors: Vectors | None = None,
         tokens: TokenCounter | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.clock import SystemClock
@@ -54,6 +55,10 @@ from memos_integrations.operation.project_stage import ProjectStage
 _log = logging.getLogger(__name__)
 
 
+Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
+"""A vector engine, or what makes one for an embedder's fingerprint."""
+
+
 class MemoryView(Reads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
@@ -64,8 +69,9 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
     ``MOS("agent.db")`` opens or creates the file; ``MOS()`` keeps one that is removed on close.
     ``embedder="default"`` takes the local model where the ``embed`` extra is installed (else
     memories are found by their words alone, and ``stats()["arms"]`` says so); ``None`` does
-    without; any embedder of LangChain, LlamaIndex or your own will do. Thread-safe; several
-    processes may open one file.
+    without; any embedder of LangChain, LlamaIndex or your own will do. ``vectors`` is another
+    vector engine than the exact one in memory, or a function that makes one for the embedder's
+    fingerprint. Thread-safe; several processes may open one file.
     """
 
     def __init__(
@@ -74,7 +80,7 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
         *,
         principal: Principal | None = None,
         embedder: object | Literal["default"] | None = "default",
-        vectors: VectorIndex | None = None,
+        vectors: Vectors | None = None,
         tokens: TokenCounter | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
@@ -152,7 +158,7 @@ def _compose(
     settings: Settings,
     clock: Clock,
     embedder: object | None,
-    vectors: VectorIndex | None,
+    vectors: Vectors | None,
     tokens: TokenCounter | None,
 ) -> Rooms:
     """Build every part and hand each the parts it needs. Nothing else wires anything."""
@@ -163,7 +169,7 @@ def _compose(
         clock=clock,
         queue=queue,
         text=LexicalIndex(),
-        vectors=(vectors or NumpyVectors()) if embeds is not None else None,
+        vectors=None if embeds is None else _index(vectors, embeds.fingerprint),
         model=None if embeds is None else embeds.fingerprint,
         synchronous=settings.synchronous,
         busy_seconds=settings.busy_seconds,
@@ -200,6 +206,12 @@ def _compose(
         embedder=embeds,
         tokens=tokens or EstimatedTokens(),
     )
+
+
+def _index(given: Vectors | None, fingerprint: str) -> VectorIndex:
+    if given is None:
+        return NumpyVectors()
+    return given if isinstance(given, VectorIndex) else given(fingerprint)
 
 
 def _embedder(given: object | None) -> Embedder | None:

@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -314,8 +316,8 @@ def test_add_input_keeps_sessions_and_counts_every_message(shell: Shell, tmp_pat
     assert shell.json("list", "--user", "ann", "--session", "s1")["total"] == 50
     first = shell.json("list", "--user", "ann", "--limit", "1")["memories"][0]["header"]
     assert (first["state"], first["tags"]) == ("activated", ["talk"])
-    again = shell.ok("add", "--input", str(file), "--user", "ann")
-    assert "stored" in again or "duplicate" in again
+    shell.ok("add", "--input", str(file), "--user", "ann")
+    assert shell.json("stats", "--user", "ann")["memories"] == 150  # said again, and folded
 
 
 def test_no_wait_leaves_the_fine_stage_to_a_worker(shell: Shell) -> None:
@@ -428,6 +430,11 @@ def test_check_proves_the_file_and_fails_on_a_damaged_one(shell: Shell) -> None:
     shell.add("The boat leaves at nine", "--user", "ann")
     assert shell.json("check")["sound"] is True
     assert "sound" in shell.ok("check").splitlines()[-1]
+    with closing(sqlite3.connect(shell.file)) as file, file:
+        file.execute("UPDATE audit SET at = at + 1 WHERE n = 1")
+    code, out, _ = shell.run("check")
+    assert code == 1
+    assert "audit line 1" in out
 
 
 def test_stats_and_roles_reach_the_vault(shell: Shell) -> None:
