@@ -129,7 +129,7 @@ def test_long_read_does_not_hold_up_writers(children: Children, tmp_path: Path) 
             for n in range(20):
                 mos.add(f"written during the read, number {n}", user="alice")
             write_together(children, path, writers=1, count=20, synchronous="normal", worker=False)
-            assert time.monotonic() - start < 5.0
+            assert time.monotonic() - start < 30.0  # a writer that waited would give up at 60
             assert reader.execute("SELECT count(*) FROM item").fetchone() == before
         assert mos.count(user="alice") == 41
 

@@ -119,7 +119,7 @@ def test_the_loop_keeps_turning_under_fifty_adds_and_searches(tmp_path: Path, lo
     run(work, loop)
     assert len(stalls) > 5
     assert sorted(stalls)[len(stalls) // 2] < 0.05
-    assert max(stalls) < 0.25  # other programs of this machine may take a slice or two
+    assert max(stalls) < 2  # a busy machine may take a slice or two; a blocked loop never beats
 
 
 def test_a_verb_that_blocks_leaves_the_loop_alone(tmp_path: Path) -> None:

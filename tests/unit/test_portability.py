@@ -303,7 +303,7 @@ def test_vectors_of_another_embedder_are_made_anew(tmp_path: Path) -> None:
         a.dump(tmp_path / "c.memcube", user="alice")
         report = b.load(tmp_path / "c.memcube", user="alice", trusted=True)
         assert (report.vectors, len(report.task_ids)) == (0, 1)
-        b.wait(report.task_ids[0])
+        b.wait(report.task_ids[0], user="alice")
         assert [h.text for h in b.search("tea", user="alice")] == ["Alice likes tea"]
         assert b.check().sound
 
