@@ -110,6 +110,22 @@ def test_a_correction_is_scored_by_its_new_words_while_the_engine_lags(opened: O
     assert any(signal.name == "cosine" for signal in found[0].signals)
 
 
+def test_an_engine_that_lost_everything_is_filled_again_from_the_log(
+    opened: Open, engine: DurableVectorIndex
+) -> None:
+    mos = opened()
+    mos.add(WORDS, user="alice")
+    mos.work()
+    held = dict(engine.versions(1))
+    outside = mos._rooms.vault.outside
+    assert outside is not None
+    mos._rooms.vault.maintain(lambda tx: outside.reset(tx, 1))
+    assert engine.versions(1) == {}
+    assert texts(mos, "red bicycles")[0] == WORDS[0]
+    mos._rooms.vault.project(1)
+    assert engine.versions(1) == held
+
+
 def test_a_second_process_finds_what_the_engine_already_holds(opened: Open) -> None:
     first = opened()
     first.add(WORDS, user="alice")

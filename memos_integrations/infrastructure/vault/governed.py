@@ -16,8 +16,9 @@ from typing import Any, Literal
 from memos_integrations.cube.acl import Permission, Principal
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.ids import LATEST, Seq
+from memos_integrations.infrastructure.governance.detection import PERSONAL
 from memos_integrations.infrastructure.vault.filter_sql import compile_filter
-from memos_integrations.infrastructure.vault.rows import PERSONAL, Stored, to_item
+from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
 Pick = Literal["present", "kept", "searchable"]

@@ -13,10 +13,8 @@ from memos_integrations.cube.header import Header, Kind, MemoryType, Origin, Sta
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import BlobRef, MemoryItem
 from memos_integrations.cube.provenance import ProvenanceStep
+from memos_integrations.infrastructure.governance.detection import PERSONAL
 from memos_integrations.infrastructure.governance.redaction import mask, scan, spans_from_json
-
-PERSONAL = "personal"
-"""The label a cube's or item's owner is always cleared for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +74,12 @@ class Stored:
     embedding: str | None
     merged_id: str | None
 
-    @property
-    def is_current(self) -> bool:
-        return self.seq_to == 2**63 - 1
-
     def with_(self, **changes: Any) -> Stored:
         return replace(self, **changes)
 
     def plain(self, *, clearances: frozenset[str], owned: bool) -> str:
-        """The words as somebody with these clearances may read them."""
+        """The words as somebody with these clearances may read them; an owner is always
+        cleared for personal data."""
         if self.text is None:
             return ""
         if self.spans is None:

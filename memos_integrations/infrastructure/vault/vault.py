@@ -47,7 +47,7 @@ from memos_integrations.infrastructure.vault.connection import (
     private_file,
 )
 from memos_integrations.infrastructure.vault.erase import PENDING, Taken
-from memos_integrations.infrastructure.vault.governed import NOW, Asking, Gate, Instant
+from memos_integrations.infrastructure.vault.governed import NOW, Asking, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
 from memos_integrations.infrastructure.vault.projections import (
@@ -172,10 +172,6 @@ class MemVault:
                 _queue_projection(tx, cube)
         return result
 
-    def exclusively(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` on the write connection outside any transaction (checkpoint, VACUUM)."""
-        return self._commits.exclusively(work)
-
     def _transaction(self, connection: sqlite3.Connection, principal: Principal) -> Transaction:
         return Transaction(
             connection, principal, now=self.now(), audit=self.audit_log, queue=self.queue
@@ -239,9 +235,6 @@ class MemVault:
     def resolve(self, reading: Reading, cubes: Iterable[int], items: Sequence[int]) -> list[Stored]:
         """The proposed items that truth and governance let this principal see, as they are."""
         return reading.governed.items(items, cids=cubes, pick="searchable")
-
-    def gates(self, reading: Reading, cids: Iterable[int] | None = None) -> list[Gate]:
-        return reading.governed.gates(cids)
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -412,6 +405,7 @@ SYSTEM = Principal(tenant="system", agent="memos", roles=frozenset())
 
 def _queue_projection(tx: Transaction, cube: int) -> None:
     """Have the projector look at this cube, unless it is going to anyway."""
+    # The list of states is what lets SQLite use the partial index on due tasks.
     waits = tx.execute(
         "SELECT 1 FROM task WHERE state IN ('waiting', 'running') AND state = 'waiting' "
         "AND kind = ? AND cid = ? LIMIT 1",
