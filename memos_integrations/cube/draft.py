@@ -45,6 +45,8 @@ class Draft:
     provenance: str | None = None
     """JSON array of steps; made by the reader."""
     fork_origin: int | None = None
+    drawn_from: int | None = None
+    """Item row of the memory whose words this one restates: a fact the fine stage drew."""
 
     def fold(self) -> bytes:
         """Equal for drafts that say the same: one speaker, one text but for case and spaces."""

@@ -108,6 +108,10 @@ class BackendUnavailable(MemosError, ConnectionError):
     """An engine did not answer or is locked; retrying can help."""
 
 
+class LLMUnavailable(BackendUnavailable):
+    """A language model did not answer, was too slow or refused for load; retrying can help."""
+
+
 class StorageFull(MemosError, OSError):
     """The disk is full; nothing of this write was kept. Free space, then retry."""
 

@@ -59,6 +59,69 @@ class TokenCounter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """What a language model answered."""
+
+    text: str
+    truncated: bool = False
+    """It ran into its token limit, so the answer may be half of one."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@runtime_checkable
+class LLM(Protocol):
+    """A language model, as far as memory needs one: a prompt in, words out.
+
+    What it answers is material, never trusted: callers validate it, and an answer that is empty,
+    truncated or invalid changes nothing.
+    """
+
+    @property
+    def name(self) -> str:
+        """Stands in ``header.model`` of what was made with it."""
+        ...
+
+    def complete(
+        self,
+        prompt: str,
+        *,
+        system: str | None = None,
+        schema: Mapping[str, object] | None = None,
+        max_tokens: int = 1024,
+    ) -> Completion:
+        """The answer; JSON that fits ``schema`` (a JSON Schema) where the model can be held to it.
+
+        Raises ``LLMUnavailable`` when it cannot be reached, is too slow or refuses for load.
+        """
+        ...
+
+
+@runtime_checkable
+class VisionModel(Protocol):
+    """Reads pictures into words."""
+
+    @property
+    def name(self) -> str: ...
+
+    def describe(self, image: bytes, *, media_type: str, prompt: str) -> Completion:
+        """What is to be seen and read in ``image``. Raises as ``LLM.complete``."""
+        ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Judges how well memories answer a question (a cross-encoder, a language model)."""
+
+    @property
+    def name(self) -> str: ...
+
+    def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """One score per text, in order, higher is better. Raises ``LLMUnavailable``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class VectorEntry:
     item: int
     version: int

@@ -427,6 +427,7 @@ def _item_values(new: Inserted, cid: int, at: int, draft: Draft, owner: str) -> 
         draft.trust,
         draft.expires,
         draft.fork_origin,
+        draft.drawn_from,
     )
 
 

@@ -4,6 +4,10 @@
 DELETE FROM embedding
 WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
 
+-- name: part_vectors
+DELETE FROM part_vector
+WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
+
 -- name: contents
 DELETE FROM content
 WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
@@ -18,6 +22,15 @@ WHERE source IN (SELECT value FROM json_each(:items))
 
 -- name: grants
 DELETE FROM access WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: spoken_times
+DELETE FROM spoken_time WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: facts
+DELETE FROM fact WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: mentions
+DELETE FROM mention WHERE iid IN (SELECT value FROM json_each(:items))
 
 -- name: usage
 DELETE FROM usage WHERE iid IN (SELECT value FROM json_each(:items))

@@ -15,8 +15,9 @@ INSERT INTO cube (tenant, path, owner, visibility, created, fork_of, fork_seq, i
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: item
-INSERT INTO item (iid, id, cid, created, owner, visibility, labels, trust, expires, fork_origin)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO item (
+    iid, id, cid, created, owner, visibility, labels, trust, expires, fork_origin, drawn_from)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: content
 INSERT INTO content (tid, cid, iid, fold, text, data, spans) VALUES (?, ?, ?, ?, ?, ?, ?)

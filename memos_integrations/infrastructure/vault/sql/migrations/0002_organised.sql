@@ -1,0 +1,43 @@
+-- What makes the rough memory an organised one. Keys of facts and names are hashes: the words
+-- themselves stand in `content` only, so an erase and a mask have one place to look after.
+
+ALTER TABLE item ADD COLUMN drawn_from INTEGER;   -- iid of the memory whose words it restates
+CREATE INDEX item_drawn ON item (drawn_from) WHERE drawn_from IS NOT NULL;
+
+-- Further vectors of the same words: 0 the bare words, 1 and up their sentences.
+CREATE TABLE part_vector (
+    tid   INTEGER NOT NULL,
+    part  INTEGER NOT NULL,
+    cid   INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    vec   BLOB NOT NULL,                       -- float32, little endian, unit length
+    PRIMARY KEY (tid, part)
+) WITHOUT ROWID;
+
+-- Dates that the words speak of, normalised against the time they were said at.
+CREATE TABLE spoken_time (
+    iid       INTEGER NOT NULL,
+    starts    INTEGER NOT NULL,
+    ends      INTEGER NOT NULL,                -- exclusive
+    grain     TEXT NOT NULL,
+    PRIMARY KEY (iid, starts, ends)
+) WITHOUT ROWID;
+
+-- Which statement a fact makes, so that a later one can contradict it.
+CREATE TABLE fact (
+    iid    INTEGER PRIMARY KEY,
+    cid    INTEGER NOT NULL,
+    slot   BLOB NOT NULL,                      -- hash of owner, subject and attribute
+    value  BLOB NOT NULL,                      -- hash of the folded value
+    single INTEGER NOT NULL
+);
+CREATE INDEX fact_slot ON fact (cid, slot);
+
+-- The entity graph: which memory names whom.
+CREATE TABLE mention (
+    cid    INTEGER NOT NULL,
+    entity BLOB NOT NULL,                      -- hash of the folded name
+    iid    INTEGER NOT NULL,
+    PRIMARY KEY (cid, entity, iid)
+) WITHOUT ROWID;
+CREATE INDEX mention_item ON mention (iid);
