@@ -107,6 +107,9 @@ class StaleLease(Conflict):
 class BackendUnavailable(MemosError, ConnectionError):
     """An engine did not answer or is locked; retrying can help."""
 
+    retry_after_seconds: float | None = None
+    """How long it asked to be left alone, if it did. A task that failed of it rests so long."""
+
 
 class LLMUnavailable(BackendUnavailable):
     """A language model did not answer, was too slow or refused for load; retrying can help."""

@@ -96,6 +96,9 @@ class Extraction:
     facts: tuple[Fact, ...] = ()
     mentions: tuple[Mention, ...] = ()
     times: tuple[TimeSpan, ...] = ()
+    note: str | None = None
+    """``"kind: why"`` where something was not read as asked (``invalid: truncated``). It stands
+    in the task's result, so it quotes nothing."""
 
 
 @runtime_checkable
@@ -109,4 +112,14 @@ class Extractor(Protocol):
 
     def extract(self, turns: Sequence[TurnText]) -> list[Extraction]:
         """One result per turn, in order."""
+        ...
+
+
+@runtime_checkable
+class SupportsFallback(Extractor, Protocol):
+    """An extractor that needs something outside, and can do without it when it must."""
+
+    def fall_back(self, turns: Sequence[TurnText], why: str) -> list[Extraction]:
+        """As ``extract`` without what does not answer: for a task's last attempt. Each ``note``
+        says ``unavailable: why``."""
         ...

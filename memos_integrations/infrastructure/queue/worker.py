@@ -91,14 +91,16 @@ class Backoff:
     base_seconds: float = 1.0
     cap_seconds: float = 300.0
 
-    def micros(self, task: Task) -> int:
+    def micros(self, task: Task, asked_seconds: float = 0.0) -> int:
         """The rest after this attempt: between half and all of its span, fixed by id and attempt.
 
-        The spread keeps tasks that failed together from coming back together.
+        The spread keeps tasks that failed together from coming back together. ``asked_seconds``
+        is what an engine asked for: the rest is no shorter, up to ``cap_seconds``.
         """
         span = min(self.cap_seconds, self.base_seconds * 2.0 ** min(task.attempt - 1, 60))
         share = zlib.crc32(f"{task.id}:{task.attempt}".encode()) / 2**32
-        return int(span * (0.5 + share / 2) * _MICROS)
+        asked = min(self.cap_seconds, asked_seconds) * (1 + share / 10)
+        return int(max(span * (0.5 + share / 2), asked) * _MICROS)
 
 
 class Worker(Generic[TxT]):
@@ -286,7 +288,7 @@ class Worker(Generic[TxT]):
 
     def _fail(self, task: Task, error: Exception) -> None:
         log.warning("task %s: attempt %d: %s", task.id, task.attempt, type(error).__name__)
-        text, rest = describe(error), self._backoff.micros(task)
+        text, rest = describe(error), self._backoff.micros(task, asked_rest(error))
 
         def work(tx: TxT) -> None:
             self._queue.fail(tx, task, now=self._now(), error=text, retry_micros=rest)
@@ -354,6 +356,12 @@ class _Heartbeat:
 
 def _unknown(_: Task) -> float | None:
     return None
+
+
+def asked_rest(error: Exception) -> float:
+    """The seconds for which an engine asked to be left alone; 0 where it did not."""
+    asked = error.retry_after_seconds if isinstance(error, BackendUnavailable) else None
+    return max(0.0, asked or 0.0)
 
 
 def describe(error: Exception) -> str:
