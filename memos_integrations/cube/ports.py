@@ -218,6 +218,18 @@ class TextIndex(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class TermCounts(Protocol):
+    """A text index that tells how often each word of a question occurs in given items."""
+
+    def counts(
+        self, cube: int, query: str, items: Rows
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]:
+        """Counts (items, words), inverse document frequencies (words,), lengths (items,) in
+        words and the cube's average length; zeros for items that are not held."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Edge:
     """A directed, typed link between item rows."""

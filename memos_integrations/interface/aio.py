@@ -25,6 +25,7 @@ from memos_integrations.interface.mos import MOS, MemoryView, Vectors
 from memos_integrations.interface.pipeline import Pipeline
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.settings import Settings
+from memos_integrations.operation.operator.ranking import Ranking
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -213,6 +214,7 @@ class AsyncMOS(AsyncReads[MOS]):
         embedder: object | Literal["default"] | None = "default",
         vectors: Vectors | None = None,
         tokens: TokenCounter | None = None,
+        ranking: Ranking | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
         max_threads: int = 8,
@@ -224,6 +226,7 @@ class AsyncMOS(AsyncReads[MOS]):
                 embedder=embedder,
                 vectors=vectors,
                 tokens=tokens,
+                ranking=ranking,
                 clock=clock,
                 settings=settings,
             )

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
@@ -26,6 +27,7 @@ from memos_integrations.infrastructure.backends.embedders import (
     CachedEmbedder,
     as_embedder,
     default_embedder,
+    embed_query,
 )
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
@@ -49,6 +51,7 @@ from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.fine_stage import FINE, FineStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.fresh import FreshVectors
+from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
 
@@ -82,6 +85,7 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
         embedder: object | Literal["default"] | None = "default",
         vectors: Vectors | None = None,
         tokens: TokenCounter | None = None,
+        ranking: Ranking | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -93,7 +97,7 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
         if not isinstance(where, str) or not where or "\x00" in where:
             raise InvalidInput("path must be the name of a file, such as agent.db")
         rooms = _compose(
-            str(Path(where)), chosen, clock or SystemClock(), embedder, vectors, tokens
+            str(Path(where)), chosen, clock or SystemClock(), embedder, vectors, tokens, ranking
         )
         super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
         if chosen.worker:
@@ -160,6 +164,7 @@ def _compose(
     embedder: object | None,
     vectors: Vectors | None,
     tokens: TokenCounter | None,
+    ranking: Ranking | None,
 ) -> Rooms:
     """Build every part and hand each the parts it needs. Nothing else wires anything."""
     embeds = _embedder(embedder)
@@ -198,7 +203,12 @@ def _compose(
             max_text_chars=settings.max_text_chars,
             retention_seconds=settings.retention_seconds,
         ),
-        operator=MemOperator(vault, fresh=fresh),
+        operator=MemOperator(
+            vault,
+            ranking=ranking,
+            fresh=fresh,
+            embed=None if embeds is None else partial(embed_query, embeds),
+        ),
         lifecycle=lifecycle,
         executor=Executor(
             lifecycle, model=None if embeds is None else embeds.fingerprint, redaction=redaction

@@ -28,7 +28,7 @@ from memos_integrations.interface.context import Context, pack
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.scope import CubeName, Scope, Where
-from memos_integrations.operation.operator.arms import Query
+from memos_integrations.operation.operator.question import Query
 from memos_integrations.operation.operator.search import Found
 
 _MAX_QUERY_CHARS = 100_000

@@ -11,12 +11,22 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memos_integrations.cube.errors import AccessDenied
 from memos_integrations.cube.filters import Filter
-from memos_integrations.cube.ports import Rows, TextEntry, TextIndex, VectorEntry, VectorIndex
+from memos_integrations.cube.ports import (
+    Rows,
+    TextEntry,
+    TextIndex,
+    Vector,
+    VectorEntry,
+    VectorIndex,
+)
+from memos_integrations.infrastructure.backends.columns import Columns
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.vault.governed import Gate, Governed
@@ -24,6 +34,16 @@ from memos_integrations.infrastructure.vault.projections import Feed
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 
 _PASTS_KEPT = 4
+
+
+class PartIndex(Protocol):
+    """Vectors of the parts of memories: their bare words and their sentences."""
+
+    def scores(
+        self, cube: int, vector: Vector, items: Rows
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cosine with the bare words, and the best one with a sentence; nan where absent."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +65,12 @@ class Space:
     @property
     def cubes(self) -> list[int]:
         return [room.cube for room in self.rooms]
+
+    parts: PartIndex | None = None
+
+    def columns(self, cube: int) -> Columns | None:
+        """What is known of the cube's live items besides their words."""
+        return None
 
     @property
     def exact(self) -> bool:

@@ -1,24 +1,19 @@
 """The arms: each proposes memories from its own index; none of them decides.
 
-An arm reads an index of the search space and nothing else. A new arm (graph, time) is one more
-class with ``propose``; the operator takes whatever arms it is given.
+An arm reads an index of the search space and nothing else. A new arm is one more class with
+``propose``; the operator takes whatever arms it is given.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from memos_integrations.cube.ports import Vector
-from memos_integrations.infrastructure.vault.search_space import Space
+import numpy as np
 
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question as the arms see it; ``vector`` is ``None`` without an embedder."""
-
-    text: str
-    vector: Vector | None = None
+from memos_integrations.cube.ports import Rows
+from memos_integrations.infrastructure.backends.columns import Columns
+from memos_integrations.infrastructure.vault.search_space import Room, Space
+from memos_integrations.operation.operator.question import Query
 
 
 class Place(NamedTuple):
@@ -31,8 +26,8 @@ class Place(NamedTuple):
 class Arm(Protocol):
     name: str
 
-    def propose(self, query: Query, space: Space, *, limit: int) -> list[Place]:
-        """At most ``limit`` places per cube, best first."""
+    def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
+        """At most ``limit`` items of the room's cube, best first."""
         ...
 
 
@@ -41,12 +36,9 @@ class LexicalArm:
 
     name = "lexical"
 
-    def propose(self, query: Query, space: Space, *, limit: int) -> list[Place]:
-        return [
-            Place(room.cube, p.item)
-            for room in space.rooms
-            for p in space.text.search(room.cube, query.text, limit=limit, within=room.rows)
-        ]
+    def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
+        found = space.text.search(room.cube, query.text, limit=limit, within=room.rows)
+        return np.fromiter((p.item for p in found), np.int64, len(found))
 
 
 class VectorArm:
@@ -54,11 +46,60 @@ class VectorArm:
 
     name = "vector"
 
-    def propose(self, query: Query, space: Space, *, limit: int) -> list[Place]:
+    def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
         if query.vector is None or space.vectors is None:
-            return []
-        return [
-            Place(room.cube, p.item)
-            for room in space.rooms
-            for p in space.vectors.search(room.cube, query.vector, limit=limit, within=room.rows)
-        ]
+            return _NOTHING
+        found = space.vectors.search(room.cube, query.vector, limit=limit, within=room.rows)
+        return np.fromiter((p.item for p in found), np.int64, len(found))
+
+
+class TimeArm:
+    """Memories of the days that the question names: said then, or speaking of then."""
+
+    name = "time"
+
+    def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
+        columns = space.columns(room.cube)
+        if columns is None or not query.times:
+            return _NOTHING
+        rows = np.concatenate([_then(columns, span.start, span.end) for span in query.times])
+        items = columns.items[np.unique(rows)]
+        if room.rows is not None:
+            items = items[np.isin(items, room.rows)]
+        # Of a month of memories the arm cannot say which are meant; the newest stand for it.
+        return items[::-1][:limit]
+
+
+class NeighbourArm:
+    """The turns around those that share the question's words: answers follow questions."""
+
+    name = "neighbour"
+    _SEEDS = 24
+    _REACH = 2
+
+    def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
+        columns = space.columns(room.cube)
+        if columns is None:
+            return _NOTHING
+        found = space.text.search(room.cube, query.text, limit=self._SEEDS, within=room.rows)
+        seeds = np.fromiter((p.item for p in found), np.int64, len(found))
+        rows = columns.rows(seeds)
+        around = [columns.beside(rows[rows >= 0], step) for step in _steps(self._REACH)]
+        near = np.unique(np.concatenate(around))
+        items = columns.items[near[near >= 0]]
+        if room.rows is not None:
+            items = items[np.isin(items, room.rows)]
+        return items[:limit]
+
+
+_NOTHING: Rows = np.zeros(0, dtype=np.int64)
+
+
+def _steps(reach: int) -> list[int]:
+    return [step for step in range(-reach, reach + 1) if step]
+
+
+def _then(columns: Columns, start: int, end: int) -> Rows:
+    said = np.flatnonzero((columns.time >= start) & (columns.time < end))
+    spoken = (columns.span_start < end) & (columns.span_end > start)
+    return np.concatenate((said, columns.span_row[spoken].astype(np.int64)))

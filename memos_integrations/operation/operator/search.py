@@ -5,28 +5,40 @@ Called by the facade with an open governed reading; calls the vault.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.item import Signal
+from memos_integrations.cube.ports import Rows, Vector
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
-from memos_integrations.infrastructure.vault.search_space import Space
+from memos_integrations.infrastructure.vault.search_space import Room, Space
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.infrastructure.vault.vault import MemVault
-from memos_integrations.operation.operator.arms import Arm, LexicalArm, Place, Query, VectorArm
-from memos_integrations.operation.operator.fresh import FreshVectors
-from memos_integrations.operation.operator.ranking import (
-    DEFAULT_SIGNALS,
-    Ranked,
-    RankSignal,
-    rank,
-    terms,
+from memos_integrations.operation.operator.arms import (
+    Arm,
+    LexicalArm,
+    NeighbourArm,
+    TimeArm,
+    VectorArm,
 )
+from memos_integrations.operation.operator.folding import fold, with_sources
+from memos_integrations.operation.operator.fresh import FreshVectors
+from memos_integrations.operation.operator.pool import Pool
+from memos_integrations.operation.operator.question import (
+    Query,
+    called,
+    in_first_person,
+    names_in,
+)
+from memos_integrations.operation.operator.ranking import Ranking
 
-_POOL = 200
+_POOL = 160
 _POOL_PER_HIT = 8
 
 
@@ -39,6 +51,19 @@ class Found:
     terms: tuple[Signal, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Proposed memories of all rooms, best first."""
+
+    cubes: NDArray[np.int64]
+    items: Rows
+    scores: NDArray[np.float64]
+    values: NDArray[np.float32]
+    """Shape (memories, signals)."""
+    complete: bool
+    """Whether the arms had nothing more to propose."""
+
+
 class MemOperator:
     """Finds memories."""
 
@@ -47,13 +72,20 @@ class MemOperator:
         vault: MemVault,
         *,
         arms: Sequence[Arm] | None = None,
-        signals: Sequence[RankSignal] | None = None,
+        ranking: Ranking | None = None,
         fresh: FreshVectors | None = None,
+        embed: Callable[[str], Vector] | None = None,
     ) -> None:
         self._vault = vault
         self._fresh = fresh
-        self._arms = tuple(arms) if arms is not None else (LexicalArm(), VectorArm())
-        self._signals = tuple(signals) if signals is not None else DEFAULT_SIGNALS
+        self._embed = embed
+        self._arms = (
+            tuple(arms)
+            if arms is not None
+            else (LexicalArm(), VectorArm(), NeighbourArm(), TimeArm())
+        )
+        self.ranking = ranking or Ranking.default()
+        self._called: dict[int, tuple[tuple[str, ...], dict[str, int]]] = {}
 
     def search(
         self,
@@ -69,40 +101,124 @@ class MemOperator:
         Raises ``AccessDenied`` for a cube of which it may see nothing.
         """
         exact = reading.asking.instant.valid_micros is not None
+        space = self._space(reading, cubes, where=where, exact=exact)
+        ranked = self.rank(space, query, limit=limit)
+        found = self._take(reading, space, ranked, limit)
+        if len(found) < limit and not ranked.complete and not space.exact:
+            # Too many of the best were hidden, stale or expired: ask for what may be shown first.
+            space = self._space(reading, cubes, where=where, exact=True)
+            found = self._take(reading, space, self.rank(space, query, limit=limit), limit)
+        return found
+
+    def _space(
+        self, reading: Reading, cubes: Sequence[CubeRow], *, where: Filter | None, exact: bool
+    ) -> Space:
         space = self._vault.space(reading, cubes, where=where, exact=exact)
         if self._fresh is not None and reading.asking.instant.seq == LATEST:
             self._fresh.fill(reading, space)
-        found, complete = self._take(reading, space, query, limit)
-        if len(found) < limit and not complete and not space.exact:
-            # Too many of the best were hidden, stale or expired: ask for what may be shown first.
-            space = self._vault.space(reading, cubes, where=where, exact=True)
-            found, _ = self._take(reading, space, query, limit)
-        return found
+        return space
 
-    def _take(
-        self, reading: Reading, space: Space, query: Query, limit: int
-    ) -> tuple[list[Found], bool]:
-        """The best that pass, and whether the arms had nothing more to propose."""
-        pool = max(_POOL, limit * _POOL_PER_HIT)
-        proposals = [arm.propose(query, space, limit=pool) for arm in self._arms]
-        places = list(dict.fromkeys(p for each in proposals for p in each))
-        ranked = rank(query, space, places, self._signals)
+    def rank(self, space: Space, query: Query, *, limit: int) -> Ranked:
+        """What the arms propose, by falling score; ties by place, so one question has one
+        answer."""
+        size = max(_POOL, limit * _POOL_PER_HIT)
+        named = {room.cube: self._named(space, room.cube, query) for room in space.rooms}
+        own = self._own_words(space, query, named)
+        parts = [self._rank_room(space, room, query, named, own, size) for room in space.rooms]
+        return _merged(parts, signals=len(self.ranking.signals))
+
+    def _rank_room(
+        self,
+        space: Space,
+        room: Room,
+        query: Query,
+        named: dict[int, tuple[int, ...]],
+        own: Vector | None,
+        size: int,
+    ) -> Ranked:
+        proposed = [arm.propose(query, space, room, limit=size) for arm in self._arms]
+        items = np.unique(np.concatenate([*proposed, _NOTHING]))
+        pool = Pool(
+            query,
+            space,
+            room.cube,
+            with_sources(items, space.columns(room.cube), room),
+            speakers=named[room.cube],
+            own=own,
+        )
+        values = self.ranking.values(pool)
+        kept, scores, values = fold(pool, self.ranking.scores(values), values)
+        complete = all(len(each) < size for each in proposed)
+        return Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
+
+    def pool(self, space: Space, room: Room, query: Query, *, limit: int) -> Pool:
+        """The proposals of one room with their shared values, for learning weights."""
+        named = {room.cube: self._named(space, room.cube, query)}
+        proposed = [arm.propose(query, space, room, limit=limit) for arm in self._arms]
+        items = np.unique(np.concatenate([*proposed, _NOTHING]))
+        own = self._own_words(space, query, named)
+        return Pool(query, space, room.cube, items, speakers=named[room.cube], own=own)
+
+    def _named(self, space: Space, cube: int, query: Query) -> tuple[int, ...]:
+        """The speakers of the cube that the question names."""
+        columns = space.columns(cube)
+        if columns is None or not columns.speakers:
+            return ()
+        known = self._called.get(cube)
+        if known is None or known[0] is not columns.speakers:
+            known = self._called[cube] = (columns.speakers, called(columns.speakers))
+        return tuple(names_in(query.text, known[1]))
+
+    def _own_words(
+        self, space: Space, query: Query, named: dict[int, tuple[int, ...]]
+    ) -> Vector | None:
+        """The vector of the question as the one speaker it names would put it of themselves."""
+        who = {
+            columns.speakers[number]
+            for cube, numbers in named.items()
+            if (columns := space.columns(cube)) is not None
+            for number in numbers
+        }
+        if len(who) != 1 or query.vector is None or space.parts is None or self._embed is None:
+            return None
+        asked = in_first_person(query.text, who.pop())
+        return None if asked == query.text else self._embed(asked)
+
+    def _take(self, reading: Reading, space: Space, ranked: Ranked, limit: int) -> list[Found]:
+        """The best that truth and governance let pass."""
         found: list[Found] = []
-        for start in range(0, len(ranked), 2 * limit):
-            found += self._resolve(reading, space, ranked[start : start + 2 * limit])
+        step = limit + max(4, limit // 4)
+        for start in range(0, len(ranked.items), step):
+            part = slice(start, start + step)
+            items = ranked.items[part].tolist()
+            rows = {r.iid: r for r in self._vault.resolve(reading, space.cubes, items)}
+            found += [
+                Found(rows[item], score, self.ranking.terms(values))
+                for item, score, values in zip(
+                    items,
+                    ranked.scores[part].tolist(),
+                    ranked.values[part].tolist(),
+                    strict=True,
+                )
+                if item in rows
+            ]
             if len(found) >= limit:
                 break
-        complete = all(len(each) < pool for each in proposals)
-        return found[:limit], complete
-
-    def _resolve(self, reading: Reading, space: Space, ranked: Sequence[Ranked]) -> list[Found]:
-        items = [r.place.item for r in ranked if r.score > 0]
-        rows = {row.iid: row for row in self._vault.resolve(reading, space.cubes, items)}
-        return [
-            Found(rows[r.place.item], r.score, terms(r, self._signals))
-            for r in ranked
-            if r.place.item in rows
-        ]
+        return found[:limit]
 
 
-__all__ = ["Found", "MemOperator", "Place"]
+_NOTHING: Rows = np.zeros(0, dtype=np.int64)
+
+
+def _merged(parts: Sequence[Ranked], *, signals: int) -> Ranked:
+    """The rankings of several rooms as one."""
+    if not parts:
+        none = np.zeros(0, dtype=np.int64)
+        return Ranked(none, none, np.zeros(0), np.zeros((0, signals), np.float32), True)
+    cubes = np.concatenate([part.cubes for part in parts])
+    items = np.concatenate([part.items for part in parts])
+    scores = np.concatenate([part.scores for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    order = np.lexsort((items, cubes, -scores))
+    complete = all(part.complete for part in parts)
+    return Ranked(cubes[order], items[order], scores[order], values[order], complete)

@@ -1,0 +1,140 @@
+"""The terms of the ranking: each gives one value per memory, on an absolute scale, and says why.
+
+Weights stand in ``ranking.py``. Which terms help, and in which order, was measured on
+evidence-labelled conversations (``python -m bench quality --ablation``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_integrations.infrastructure.backends.columns import Columns, Mark
+from memos_integrations.operation.operator.pool import Floats, Pool
+
+Values: TypeAlias = Callable[[Pool], Floats]
+
+_ADVICE_SHARE = 0.15
+"""What is left of word matches when advice is asked for: ``"Where can I find a Bengal cat?"``
+shares no telling word with the preference for shelters that should decide the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankSignal:
+    """One term of the score. ``why`` may hold ``{value}``."""
+
+    name: str
+    values: Values
+    why: str
+
+    def says(self, value: float) -> str:
+        """The value in words."""
+        return self.why.format(value=value)
+
+
+def _words(pool: Pool) -> Floats:
+    return pool.words * _trust_in_words(pool)
+
+
+def _window(pool: Pool) -> Floats:
+    return pool.window_words * _trust_in_words(pool)
+
+
+def _nearness(pool: Pool) -> Floats:
+    return pool.near_words * _trust_in_words(pool)
+
+
+def _session(pool: Pool) -> Floats:
+    return pool.session_words * _trust_in_words(pool)
+
+
+def _trust_in_words(pool: Pool) -> float:
+    return _ADVICE_SHARE if pool.query.wants_advice else 1.0
+
+
+def _speaker(pool: Pool) -> Floats:
+    columns = pool.columns
+    if columns is None or len(pool.speakers) != 1:
+        return pool.zeros()
+    return _of_rows(pool, (columns.speaker == pool.speakers[0])[pool.rows])
+
+
+def _date(pool: Pool) -> Floats:
+    columns, times = pool.columns, pool.query.times
+    if columns is None or not times:
+        return pool.zeros()
+    hit = np.zeros(len(pool), dtype=np.bool_)
+    for span in times:
+        said = columns.time[pool.rows]
+        hit |= (said >= span.start) & (said < span.end)
+        hit |= np.isin(pool.rows, _speaking_of(columns, span.start, span.end))
+    return _of_rows(pool, hit)
+
+
+def _speaking_of(columns: Columns, start: int, end: int) -> NDArray[np.int32]:
+    """Rows whose words name a time that lies within, or holds, the span asked about."""
+    inside = (columns.span_start < end) & (columns.span_end > start)
+    longest = max(end - start, _MONTH)  # "this year" is no answer to a question about a day
+    return columns.span_row[inside & (columns.span_end - columns.span_start <= longest)]
+
+
+_MONTH = 31 * 86_400 * 1_000_000
+
+
+def _when(pool: Pool) -> Floats:
+    return _marked(pool, Mark.TIME) if pool.query.wants_time else pool.zeros()
+
+
+def _number(pool: Pool) -> Floats:
+    return _marked(pool, Mark.NUMBER) if pool.query.wants_number else pool.zeros()
+
+
+def _asks(pool: Pool) -> Floats:
+    return _marked(pool, Mark.QUESTION)
+
+
+def _assistant(pool: Pool) -> Floats:
+    columns = pool.columns
+    if columns is None or pool.query.wants_assistant or "assistant" not in columns.roles:
+        return pool.zeros()
+    return _of_rows(pool, columns.role[pool.rows] == columns.roles.index("assistant"))
+
+
+def _marked(pool: Pool, mark: Mark) -> Floats:
+    if pool.columns is None:
+        return pool.zeros()
+    return _of_rows(pool, (pool.columns.marks[pool.rows] & mark) > 0)
+
+
+def _of_rows(pool: Pool, flags: NDArray[np.bool_]) -> Floats:
+    """1 where the flag of the memory's row is set; 0 where it has no row."""
+    return (flags & (pool.rows >= 0)).astype(np.float32)
+
+
+SIGNALS: tuple[RankSignal, ...] = (
+    RankSignal("cosine", lambda pool: pool.cosine, "close in meaning ({value:.2f})"),
+    RankSignal(
+        "own_words",
+        lambda pool: pool.parts[0],
+        "its words alone are close to the question in the first person ({value:.2f})",
+    ),
+    RankSignal(
+        "sentence",
+        lambda pool: pool.parts[1],
+        "its best sentence is close to the question ({value:.2f})",
+    ),
+    RankSignal("words", _words, "shares words with the question ({value:.0%} of what it could)"),
+    RankSignal("window", _window, "with the turns around it, it shares {value:.0%} of the words"),
+    RankSignal("nearness", _nearness, "stands near a turn that shares {value:.0%} of the words"),
+    RankSignal("session", _session, "a turn of its session shares {value:.0%} of the words"),
+    RankSignal("speaker", _speaker, "said by the one the question names"),
+    RankSignal("date", _date, "said at, or speaking of, the time in the question"),
+    RankSignal("when", _when, "names a time, as the question asks for one"),
+    RankSignal("number", _number, "holds a number, as the question asks for one"),
+    RankSignal("asks", _asks, "asks rather than tells"),
+    RankSignal("assistant", _assistant, "said by an assistant, not told by a person"),
+)
