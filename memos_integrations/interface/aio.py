@@ -265,6 +265,9 @@ class AsyncMOS(AsyncReads[MOS]):
     audit_head = _offloaded(MOS.audit_head)
     erase = _offloaded(MOS.erase, "slow")
 
+    consolidate = _offloaded(MOS.consolidate)
+    plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
+
     task_status = _offloaded(MOS.task_status)
     cancel_task = _offloaded(MOS.cancel_task)
     wait = _offloaded(MOS.wait, "slow")

@@ -21,6 +21,7 @@ from typing import Literal, Self, TypeAlias
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.clock import SystemClock
 from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.ids import LATEST, Seq
 from memos_integrations.cube.ports import Clock, Embedder, TokenCounter, VectorIndex
 from memos_integrations.infrastructure.backends.embedders import (
@@ -41,15 +42,20 @@ from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.erase_verb import EraseVerb
 from memos_integrations.interface.familiar import FamiliarNames
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
+from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
+from memos_integrations.interface.rank_verbs import RankVerbs
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.settings import Settings
 from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.lifecycle.truth import REBUILD
+from memos_integrations.operation.operator.consolidate import CONSOLIDATE, ConsolidateStage
 from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
@@ -66,7 +72,15 @@ class MemoryView(Reads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
-class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs):
+class MOS(
+    FamiliarNames,
+    RankVerbs,
+    TimeVerbs,
+    GovernanceVerbs,
+    EraseVerb,
+    PortabilityVerbs,
+    OrganiseVerbs,
+):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 
     ``MOS("agent.db")`` opens or creates the file; ``MOS()`` keeps one that is removed on close.
@@ -74,7 +88,9 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
     memories are found by their words alone, and ``stats()["arms"]`` says so); ``None`` does
     without; any embedder of LangChain, LlamaIndex or your own will do. ``vectors`` is another
     vector engine than the exact one in memory, or a function that makes one for the embedder's
-    fingerprint. Thread-safe; several processes may open one file.
+    fingerprint. ``extractor`` reads facts out of what is said: by default deterministic rules;
+    ``None`` (or ``Settings(extract=False)``) keeps words only. Thread-safe; several processes may
+    open one file.
     """
 
     def __init__(
@@ -88,6 +104,7 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
         ranking: Ranking | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        extractor: Extractor | Literal["default"] | None = "default",
     ) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
             raise InvalidInput("path must be the name of a file, such as agent.db")
@@ -97,7 +114,14 @@ class MOS(FamiliarNames, TimeVerbs, GovernanceVerbs, EraseVerb, PortabilityVerbs
         if not isinstance(where, str) or not where or "\x00" in where:
             raise InvalidInput("path must be the name of a file, such as agent.db")
         rooms = _compose(
-            str(Path(where)), chosen, clock or SystemClock(), embedder, vectors, tokens, ranking
+            str(Path(where)),
+            chosen,
+            clock or SystemClock(),
+            embedder,
+            vectors,
+            tokens,
+            ranking,
+            extractor,
         )
         super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
         if chosen.worker:
@@ -165,6 +189,7 @@ def _compose(
     vectors: Vectors | None,
     tokens: TokenCounter | None,
     ranking: Ranking | None,
+    extractor: Extractor | str | None,
 ) -> Rooms:
     """Build every part and hand each the parts it needs. Nothing else wires anything."""
     embeds = _embedder(embedder)
@@ -184,11 +209,23 @@ def _compose(
     fresh = None if embeds is None else FreshVectors(embeds)
     redaction = replace(RedactionPolicy(), on_write=settings.mask_on_write)
     lifecycle = MemLifecycle()
-    fine = FineStage(vault, lifecycle, embeds)
+    fine = FineStage(
+        vault,
+        lifecycle,
+        embeds,
+        extractor=_extractor(extractor) if settings.extract else None,
+        redaction=redaction,
+    )
+    organise = ConsolidateStage(vault)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
-        {FINE: fine, PROJECT: ProjectStage(vault)},
+        {
+            FINE: fine,
+            PROJECT: ProjectStage(vault),
+            CONSOLIDATE: organise,
+            REBUILD: organise,
+        },
         clock=clock,
         name=f"{os.getpid()}-{id(vault):x}",
         lease_seconds=settings.lease_seconds,
@@ -222,6 +259,14 @@ def _index(given: Vectors | None, fingerprint: str) -> VectorIndex:
     if given is None:
         return NumpyVectors()
     return given if isinstance(given, VectorIndex) else given(fingerprint)
+
+
+def _extractor(given: Extractor | str | None) -> Extractor | None:
+    if given is None or isinstance(given, Extractor):
+        return given
+    if given == "default":
+        return default_extractor()
+    raise InvalidInput("extractor must be an Extractor, 'default' or None")
 
 
 def _embedder(given: object | None) -> Embedder | None:

@@ -10,11 +10,17 @@ from collections.abc import Collection, Sequence
 
 from memos_integrations.cube.header import Relation
 from memos_integrations.cube.ids import LATEST
+from memos_integrations.cube.ports import TaskSpec
 from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
-from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.operation.fine_task import review_facts
 
+REBUILD = "rebuild"
+"""The kind of task that writes stale summaries anew from what is left of their sources."""
+SUMMARY_MODELS = "consolidation/"
+"""What ``header.model`` of every summary begins with."""
 _MAX_DEPTH = 1_000_000
 """Beyond any real chain; a walk never comes by a memory twice."""
 
@@ -42,7 +48,18 @@ def mark_stale(
         if row.tid is not None and not row.stale and row.iid not in spare:
             tx.revise(row, reason=f"source {source.id} {reason}", stale=1)
             marked.append(row)
+    _queue_rebuild(tx, marked)
+    review_facts(tx, [source, *marked])
     return [row.id for row in visible(tx, marked)]
+
+
+def _queue_rebuild(tx: Transaction, marked: Sequence[Stored]) -> None:
+    by_cube: dict[int, list[int]] = {}
+    for row in marked:
+        if row.model is not None and row.model.startswith(SUMMARY_MODELS):
+            by_cube.setdefault(row.cid, []).append(row.iid)
+    for cid, items in by_cube.items():
+        tx.enqueue(TaskSpec(REBUILD, cube=cid, payload=dumps({"items": items}), priority=-1))
 
 
 def visible(tx: Transaction, rows: Sequence[Stored]) -> list[Stored]:
