@@ -186,7 +186,7 @@ class MemLoader:
             (
                 *(iid, new_id, done.cube.cid, min(item.created, self._tx.at)),
                 *(self._tx.principal.name, visibility, dumps_or_none(sorted(set(item.labels)))),
-                *(item.trust.value if self._rules.trusted else "import", item.expires, None),
+                *(item.trust.value if self._rules.trusted else "import", item.expires, None, None),
             )
         )
         if item.quarantined:

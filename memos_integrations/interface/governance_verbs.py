@@ -24,6 +24,7 @@ from memos_integrations.interface.json_values import clean_json
 from memos_integrations.interface.rights import Target, ensure_held, ensure_may_replace
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
+from memos_integrations.operation.fine_task import review_facts
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -187,7 +188,9 @@ class GovernanceVerbs(Verbs):
                 )
             else:
                 tx.execute(
-                    "UPDATE item SET visibility = ? WHERE iid = ?", (shown.value, target.iid)
+                    # What was drawn from its words is seen by those who see the words.
+                    "UPDATE item SET visibility = ?1 WHERE iid = ?2 OR drawn_from = ?2",
+                    (shown.value, target.iid),
                 )
             tx.emit(EventKind.ACCESS, target.cid, target.iid or 0)
             tx.audit("set_visibility", cube=target.path, items=_ids(target), reason=shown.value)
@@ -393,6 +396,7 @@ class GovernanceVerbs(Verbs):
             # What was merged or derived from these says the same words.
             for row in current(tx, [iid for iid, _ in rows]) if flag else []:
                 mark_stale(tx, row, reason="was quarantined")
+            review_facts(tx, current(tx, [iid for iid, _ in rows]))
             ids = [item for _, item in rows]
             tx.audit(action, cube=cube.path, items=ids, reason=reason)
             return ids

@@ -30,7 +30,7 @@ from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope
-from memos_integrations.operation.executor import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_fine_stage
 
 PathName = str | os.PathLike[str]
 Progress = Callable[[float], None]

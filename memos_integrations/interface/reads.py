@@ -30,10 +30,12 @@ from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.operator.question import Query
 from memos_integrations.operation.operator.search import Found
+from memos_integrations.operation.reading.dates import spoken_times
 
 _MAX_QUERY_CHARS = 100_000
 _MAX_LIMIT = 10_000
 _EXPLAINED = 1_000
+_OF_FACTS = ("memory_type", "origin", "model")
 _BAD = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -316,7 +318,7 @@ class Reads(Verbs):
                 name: reading.governed.tallies(name, cids=cids)
                 for name in ("state", "memory_type", "trust", "stale")
             }
-            total = reading.governed.count(cids=cids)
+            total = reading.governed.count(cids=cids, pick="told")
         self._rooms.vault.shown(scope.principal, "stats", [], cubes=scope.cubes)
         embedder = self._rooms.embedder
         return {
@@ -347,7 +349,7 @@ class Reads(Verbs):
         self, scope: Scope, query: str, given: Where, limit: int, instant: Instant
     ) -> builtins.list[Found]:
         where = scope.where(given)
-        asked = Query(query, self._vector(query))
+        asked = self._query(query)
         with self._reading(scope, action="search", instant=instant) as reading:
             cubes = self._cubes(reading, scope)
             self._ensure_same_embedder(cubes)
@@ -361,6 +363,10 @@ class Reads(Verbs):
                     f"cube {cube.path} was embedded by {cube.embedding}, not {model}: open it "
                     "with that embedder, or re-embed it with mos.reembed(cube=...)"
                 )
+
+    def _query(self, query: str) -> Query:
+        times = spoken_times(query, at=self._rooms.vault.now())
+        return Query(query, self._vector(query), times)
 
     def _vector(self, query: str) -> Any:
         embedder = self._rooms.embedder
@@ -408,8 +414,16 @@ class Reads(Verbs):
 
 
 def _kept(where: Filter | None) -> Pick:
-    """What a listing covers: everything, once the filter itself says which states it wants."""
-    return "present" if where is not None and mentions(where, ("state",)) else "kept"
+    """What a listing covers: what was told, unless the filter itself says what it wants.
+
+    Facts stand behind the memory whose words they restate; a filter on what only tells them apart
+    from it asks for them.
+    """
+    if where is None:
+        return "told"
+    if mentions(where, ("state",)):
+        return "present"
+    return "kept" if mentions(where, _OF_FACTS) else "told"
 
 
 def _check_query(query: object, limit: int) -> None:

@@ -32,6 +32,8 @@ class Settings(BaseModel):
     """Key of the audit chain, kept by you; by default one is made and kept in the file."""
     mask_on_write: frozenset[str] = frozenset({"secret"})
     """Labels whose spans are replaced before anything is stored."""
+    extract: bool = True
+    """Draw facts from what people say in the fine stage. ``False`` keeps words only."""
     retention_seconds: Mapping[MemoryType, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict[MemoryType, float]
     )

@@ -15,7 +15,7 @@ from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
-from memos_integrations.operation.executor import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_fine_stage
 
 _PAUSE_SECONDS = 0.005
 _ENDED = ("completed", "failed", "cancelled")

@@ -34,7 +34,6 @@ from memos_integrations.cube.ops import (
     UpdateOp,
 )
 from memos_integrations.cube.outcomes import AddResult, Changed, Outcome
-from memos_integrations.cube.ports import TaskSpec
 from memos_integrations.infrastructure.governance.redaction import (
     RedactionPolicy,
     apply_on_write,
@@ -43,7 +42,7 @@ from memos_integrations.infrastructure.governance.redaction import (
 from memos_integrations.infrastructure.vault.blob_claims import ensure_usable
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
-from memos_integrations.operation.fine_stage import FINE
+from memos_integrations.operation.fine_task import queue_fine_stage as queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import Correction, MemLifecycle, with_step
 
 _ITEMS_PER_TASK = 512
@@ -159,6 +158,11 @@ class Executor:
         draft = None
         if op.text is not None:
             draft = self._corrected(old, op.text)
+            draft.data = draft.data if op.data is None else dict(op.data)
+            if op.blobs:
+                ensure_usable(tx, op.blobs)
+                draft.blobs = op.blobs
+                columns["blobs"] = dumps([blob.model_dump() for blob in op.blobs])
             step = {
                 "source_kind": "message",
                 "source": old.id,
@@ -271,11 +275,6 @@ class Executor:
         return Changed(source.id, source.version)
 
 
-def queue_fine_stage(tx: Transaction, cid: int, items: Sequence[int]) -> str:
-    """Queue the fine stage of these item rows; the task's id."""
-    return tx.enqueue(TaskSpec(FINE, cube=cid, payload=dumps({"items": list(items)})))
-
-
 def _without_replays(
     tx: Transaction, cube: CubeRow, drafts: Sequence[Replayable]
 ) -> tuple[list[Replayable], dict[int, Outcome]]:
@@ -295,7 +294,7 @@ def _replayed(tx: Transaction, cid: int, draft: Draft) -> str | None:
     row = tx.execute(
         "SELECT i.id FROM content t JOIN version v ON v.iid = t.iid AND v.tid = t.tid "
         "JOIN item i ON i.iid = v.iid WHERE t.cid = ? AND t.fold = ? AND v.time = ? "
-        "AND v.conversation IS ? AND i.owner = ? LIMIT 1",
+        "AND v.conversation IS ? AND i.owner = ? AND i.drawn_from IS NULL LIMIT 1",
         (cid, draft.fold(), draft.time, draft.conversation, draft.owner or tx.principal.name),
     ).fetchone()
     return None if row is None else str(row[0])

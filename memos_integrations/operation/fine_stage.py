@@ -1,7 +1,8 @@
 """The fine stage of a write: what a rough memory becomes, through the durable queue.
 
-Here: exact duplicates are folded into the memory they repeat, words are embedded, and the item
-is activated. Runs at any time after the write; until then the memory is found by its words.
+Here: exact duplicates are folded into the memory they repeat, words are embedded, the item is
+activated, and the facts its words state become memories of their own. Runs at any time after the
+write, and again when the words change; until then the memory is found by its words.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ import numpy as np
 
 from memos_integrations.cube.errors import EmbedderMismatch
 from memos_integrations.cube.events import EventKind
+from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.header import State
 from memos_integrations.cube.ports import Embedder, Matrix, Task
+from memos_integrations.infrastructure.governance.redaction import RedactionPolicy
 from memos_integrations.infrastructure.vault.indexed_text import indexed_text
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.facts.keeping import FactKeeper, Kept
+from memos_integrations.operation.facts.sources import Read, read_turns, turn_texts
+from memos_integrations.operation.fine_task import FINE, queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 
-FINE = "fine"
-"""The kind of task that carries the fine stage."""
+__all__ = ["FINE", "FineStage"]
 
 Effect = Callable[[Transaction], str | None]
 _BATCH = 64
@@ -39,12 +44,23 @@ class _Words:
 
 
 class FineStage:
-    """Handles ``fine`` tasks. Embedding happens outside any transaction."""
+    """Handles ``fine`` tasks. Embedding and extraction happen outside any transaction."""
 
-    def __init__(self, vault: MemVault, lifecycle: MemLifecycle, embedder: Embedder | None) -> None:
+    def __init__(
+        self,
+        vault: MemVault,
+        lifecycle: MemLifecycle,
+        embedder: Embedder | None,
+        *,
+        extractor: Extractor | None = None,
+        redaction: RedactionPolicy | None = None,
+    ) -> None:
         self._vault = vault
         self._lifecycle = lifecycle
         self._embedder = embedder
+        self._extractor = extractor
+        policy = redaction or RedactionPolicy()
+        self._facts = FactKeeper(policy, extractor="" if extractor is None else extractor.name)
         self._progress: dict[str, float] = {}
 
     def progress(self, task: Task) -> float | None:
@@ -52,16 +68,28 @@ class FineStage:
         return self._progress.get(task.id)
 
     def prepare(self, task: Task) -> Effect:
-        """Embed what the task names; the effect folds, keeps vectors and activates."""
+        """Embed and read what the task names; the effect folds, activates and keeps."""
         return self.prepare_many([task])[0]
 
     def prepare_many(self, tasks: Sequence[Task]) -> list[Effect]:
         """As ``prepare``, with one pass of the model over all tasks."""
         words = {task.id: self._words(_items(task)) for task in tasks}
         vectors = self._embed(words)
+        read = self._read(tasks)
         for task in tasks:
             self._progress.pop(task.id, None)
-        return [self._effect(task, words[task.id], vectors) for task in tasks]
+        return [self._effect(task, words[task.id], vectors, read) for task in tasks]
+
+    def _read(self, tasks: Sequence[Task]) -> dict[int, Read]:
+        """What the words of these tasks' items state, as far as somebody said them."""
+        if self._extractor is None:
+            return {}
+        items = [item for task in tasks for item in _items(task)]
+        # Several tasks that fail together are prepared one by one, each with its own last try.
+        last_try = len(tasks) == 1 and tasks[0].attempt >= tasks[0].max_attempts
+        with self._vault.readers.snapshot() as connection:
+            turns = turn_texts(connection, items)
+        return read_turns(self._extractor, turns, last_try=last_try)
 
     def _words(self, items: Sequence[int]) -> list[_Words]:
         """The words of these items that have no vector of this model yet."""
@@ -98,7 +126,11 @@ class FineStage:
         return made
 
     def _effect(
-        self, task: Task, words: Sequence[_Words], vectors: dict[int, np.ndarray]
+        self,
+        task: Task,
+        words: Sequence[_Words],
+        vectors: dict[int, np.ndarray],
+        read: dict[int, Read],
     ) -> Effect:
         items = _items(task)
 
@@ -106,9 +138,24 @@ class FineStage:
             rows = current(tx, items)
             embedded = self._keep_vectors(tx, rows, words, vectors)
             folded = self._settle(tx, rows)
-            return json.dumps({"items": len(rows), "folded": folded, "embedded": embedded})
+            kept = self._keep_facts(tx, items, read)
+            return json.dumps(
+                {
+                    **{"items": len(rows), "folded": folded, "embedded": embedded},
+                    **{"facts": kept.added, "withdrawn": kept.withdrawn},
+                    **({"notes": kept.notes} if kept.notes else {}),
+                }
+            )
 
         return effect
+
+    def _keep_facts(self, tx: Transaction, items: Sequence[int], read: dict[int, Read]) -> Kept:
+        """Bring the facts of what was told in line with it, as it stands after folding."""
+        told = _told(tx, items)
+        kept = self._facts.keep(tx, told, read)
+        if kept.new and self._embedder is not None:
+            queue_fine_stage(tx, told[0].cid, kept.new)
+        return kept
 
     def _keep_vectors(
         self,
@@ -146,6 +193,16 @@ class FineStage:
         return folded
 
 
+def _told(tx: Transaction, items: Sequence[int]) -> list[Stored]:
+    """The present versions of these item rows without facts, which stand behind their source."""
+    rows = tx.execute(
+        "SELECT iid FROM item WHERE drawn_from IS NULL "
+        "AND iid IN (SELECT value FROM json_each(?)) ORDER BY iid",
+        (json.dumps(list(items)),),
+    ).fetchall()
+    return current(tx, [iid for (iid,) in rows])
+
+
 def _items(task: Task) -> list[int]:
     return [int(n) for n in json.loads(task.payload)["items"]]
 
@@ -170,7 +227,7 @@ def _original(tx: Transaction, row: Stored) -> Stored | None:
         "WHERE t.tid = ? AND v.iid < ? AND v.seq_to > ? AND v.stale = 0 AND o.data IS t.data "
         "AND v.state IN ('generated', 'activated', 'frozen') AND i.owner = m.owner "
         "AND i.visibility = m.visibility AND i.labels IS m.labels AND i.trust = m.trust "
-        "AND i.expires IS m.expires AND i.quarantined = 0 "
+        "AND i.expires IS m.expires AND i.quarantined = 0 AND i.drawn_from IS NULL "
         "AND v.memory_type = ? AND v.valid_to IS ? ORDER BY o.tid LIMIT 1",
         (row.iid, row.tid, row.iid, 2**63 - 2, row.memory_type, row.valid_to),
     ).fetchone()

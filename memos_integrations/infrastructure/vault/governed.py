@@ -21,9 +21,10 @@ from memos_integrations.infrastructure.vault.filter_sql import compile_filter
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
-Pick = Literal["present", "kept", "searchable"]
-"""``present``: tombstones too; ``kept``: with words, not merged away; ``searchable``: what a
-search may show (neither archived, stale, quarantined nor invalid at the instant)."""
+Pick = Literal["present", "kept", "told", "searchable"]
+"""``present``: tombstones too; ``kept``: with words, not merged away; ``told``: of those, what was
+told and not the facts drawn from it; ``searchable``: what a search may show (neither archived,
+stale, quarantined nor invalid at the instant)."""
 
 _MASKED_FIELDS = ("text", "info", "tags")
 _PLACE = re.compile(r"\?")
@@ -218,7 +219,7 @@ class Governed:
     def tallies(self, column: str, *, cids: Iterable[int] | None = None) -> dict[str, int]:
         """Counts of visible memories by one header column."""
         picked = _TALLY_COLUMNS[column]
-        condition, extra = self._condition("kept", None)
+        condition, extra = self._condition("told", None)
         sql = (
             f"SELECT {picked}, count(*) {self._sql['joined']} WHERE {condition} "
             f"GROUP BY {picked} ORDER BY {picked}"

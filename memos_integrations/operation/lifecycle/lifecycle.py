@@ -19,6 +19,7 @@ from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.operation.fine_task import review_facts
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -37,6 +38,8 @@ class Correction:
 
 
 _FACT_COLUMNS = frozenset({"valid_from", "valid_to"})
+_RETURNS = (Event.ACTIVATE, Event.SPLIT, Event.MERGE, Event.THAW)
+"""Steps after which a memory stands otherwise than before without having changed its words."""
 
 
 class MemLifecycle:
@@ -183,6 +186,8 @@ class MemLifecycle:
             old, reason=reason, words=words, tombstone=tombstone, state=state.value, **columns
         )
         stale = mark_stale(tx, old, reason=passes_on) if passes_on else []
+        if event in _RETURNS:
+            review_facts(tx, [old])
         return Changed(old.id, old.version + 1, tuple(stale))
 
 

@@ -41,7 +41,7 @@ gate AS MATERIALIZED (
     g.denied = 0
     AND NOT EXISTS (
         SELECT 1 FROM rules r
-        WHERE r.iid = i.iid AND r.effect = 'deny' AND (r.permissions & :need))
+        WHERE r.iid IN (i.iid, i.drawn_from) AND r.effect = 'deny' AND (r.permissions & :need))
     AND (
         (g.allowed AND (i.visibility <> 'private' OR g.master
                         OR (g.home AND i.owner = :name)))
@@ -84,6 +84,9 @@ LEFT JOIN usage u ON u.iid = v.iid
 
 -- name: kept
 (v.tid IS NOT NULL AND v.state <> 'merged' AND (i.expires IS NULL OR i.expires > :now OR i.legal_hold))
+
+-- name: told
+(i.drawn_from IS NULL AND v.tid IS NOT NULL AND v.state <> 'merged' AND (i.expires IS NULL OR i.expires > :now OR i.legal_hold))
 
 -- name: searchable
 (

@@ -29,9 +29,11 @@ CREATE TABLE fact (
     cid    INTEGER NOT NULL,
     slot   BLOB NOT NULL,                      -- hash of owner, subject and attribute
     value  BLOB NOT NULL,                      -- hash of the folded value
-    single INTEGER NOT NULL
+    single INTEGER NOT NULL,
+    negated INTEGER NOT NULL,
+    until  INTEGER                             -- where its own source ends it
 );
-CREATE INDEX fact_slot ON fact (cid, slot);
+CREATE INDEX fact_slot ON fact (cid, slot, negated, value);
 
 -- The entity graph: which memory names whom.
 CREATE TABLE mention (

@@ -1,0 +1,44 @@
+"""The task that has memories looked at again in the background.
+
+Called by whoever writes or changes words; carried out by ``fine_stage``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from memos_integrations.cube.ports import TaskSpec
+from memos_integrations.infrastructure.vault.rows import Stored, dumps
+from memos_integrations.infrastructure.vault.transaction import Transaction
+
+FINE = "fine"
+"""The kind of task that carries the fine stage."""
+_ITEMS_PER_TASK = 512
+
+
+def queue_fine_stage(tx: Transaction, cid: int, items: Sequence[int]) -> str:
+    """Queue the fine stage of these item rows; the task's id."""
+    return tx.enqueue(TaskSpec(FINE, cube=cid, payload=dumps({"items": list(items)})))
+
+
+def review_facts(tx: Transaction, turns: Iterable[Stored]) -> None:
+    """Have the facts of these memories brought in line with how the memories stand now.
+
+    For memories without facts there is nothing to do, and no task.
+    """
+    for turn in turns:
+        drawn = "SELECT 1 FROM item WHERE drawn_from = ? LIMIT 1"
+        if tx.execute(drawn, (turn.iid,)).fetchone() is not None:
+            queue_fine_stage(tx, turn.cid, [turn.iid])
+
+
+def queue_cube(tx: Transaction, cid: int) -> None:
+    """Queue the fine stage of everything a cube was told, after it was copied or loaded."""
+    rows = tx.execute(
+        "SELECT v.iid FROM version v JOIN item i ON i.iid = v.iid WHERE v.cid = ? "
+        "AND v.seq_to > ? AND v.tid IS NOT NULL AND i.drawn_from IS NULL ORDER BY v.iid",
+        (cid, 2**63 - 2),
+    ).fetchall()
+    items = [iid for (iid,) in rows]
+    for start in range(0, len(items), _ITEMS_PER_TASK):
+        queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
