@@ -7,19 +7,27 @@ lease; what it has not seen yet is scored exactly from the truth at read time.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.ports import TextEntry, TextIndex, Vector, VectorEntry, VectorIndex
-from memos_integrations.infrastructure.vault.indexed_text import indexed_text
+from memos_integrations.infrastructure.backends.columns import (
+    ColumnEntry,
+    ColumnIndex,
+    plain_marks,
+)
+from memos_integrations.infrastructure.backends.part_vectors import PartEntry, PartVectors
+from memos_integrations.infrastructure.vault.live_rows import IS_LIVE, LIVE, entry, vector, words
 
 _CHUNK = 20_000
+_BATCH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,12 @@ class Change:
     live: bool
     text: str = ""
     vector: Vector | None = None
+    shown: str = ""
+    """The masked words alone, without speaker and date."""
+    columns: ColumnEntry | None = None
+    """What is known of it besides, without the marks of its words."""
+    parts: tuple[tuple[int, Vector], ...] = ()
+    """Vectors of its bare words (0) and of its sentences (1 and up)."""
 
 
 class Feed:
@@ -51,37 +65,76 @@ class Feed:
             "SELECT DISTINCT iid FROM outbox WHERE cid = ? AND seq > ? AND iid > 0 ORDER BY iid",
             (cube, seq),
         ).fetchall()
-        return [self._change(item) for (item,) in touched]
+        items = [item for (item,) in touched]
+        found: list[Change] = []
+        for start in range(0, len(items), _BATCH):
+            found += self._changes(items[start : start + _BATCH])
+        return found
 
     def everything(self, cube: int, *, at: int = LATEST) -> list[Change]:
         """Every live item of the cube at a place of the log."""
         rows = self._connection.execute(
-            _LIVE + " WHERE v.cid = ? AND v.seq_to > ? AND v.seq <= ? AND " + _IS_LIVE,
+            LIVE + " WHERE v.cid = ? AND v.seq_to > ? AND v.seq <= ? AND " + IS_LIVE,
             (self._model, cube, at, at),
         )
-        return [_live(row) for row in rows]
+        found: list[Change] = []
+        while batch := rows.fetchmany(_BATCH):
+            found += self._live(batch)
+        return found
 
-    def _change(self, item: int) -> Change:
-        row = self._connection.execute(
-            _LIVE + " WHERE v.iid = ? AND v.seq_to > ? AND " + _IS_LIVE,
-            (self._model, item, LATEST),
-        ).fetchone()
-        return _live(row) if row else Change(item, 0, live=False)
+    def _changes(self, items: Sequence[int]) -> list[Change]:
+        rows = self._connection.execute(
+            LIVE + _OF_ITEMS + IS_LIVE,
+            (self._model, json.dumps(items), LATEST),
+        )
+        live = {change.item: change for change in self._live(rows.fetchall())}
+        return [live.get(item) or Change(item, 0, live=False) for item in items]
+
+    def _live(self, rows: Sequence[tuple[Any, ...]]) -> list[Change]:
+        parts = self._parts([row[2] for row in rows])
+        spans = self._spoken([row[0] for row in rows])
+        return [_live(row, spans.get(row[0], ()), parts.get(row[2], ())) for row in rows]
+
+    def _parts(self, tids: Sequence[int]) -> dict[int, tuple[tuple[int, Vector], ...]]:
+        found: dict[int, tuple[tuple[int, Vector], ...]] = {}
+        if self._model is None:
+            return found
+        sql = (
+            "SELECT tid, part, vec FROM part_vector WHERE tid IN (SELECT value FROM json_each(?)) "
+            "AND model = ? ORDER BY tid, part"
+        )
+        for tid, part, vec in self._connection.execute(sql, (json.dumps(tids), self._model)):
+            found[tid] = (*found.get(tid, ()), (part, np.frombuffer(vec, dtype="<f4")))
+        return found
+
+    def _spoken(self, items: Sequence[int]) -> dict[int, tuple[tuple[int, int], ...]]:
+        found: dict[int, tuple[tuple[int, int], ...]] = {}
+        sql = (
+            "SELECT iid, starts, ends FROM spoken_time "
+            "WHERE iid IN (SELECT value FROM json_each(?)) ORDER BY iid, starts, ends"
+        )
+        for item, starts, ends in self._connection.execute(sql, (json.dumps(items),)):
+            found[item] = (*found.get(item, ()), (starts, ends))
+        return found
 
 
-_LIVE = """
-SELECT v.iid, v.version, t.text, t.spans, coalesce(v.speaker, v.role), v.time, e.vec
-FROM version v JOIN content t ON t.tid = v.tid
-LEFT JOIN embedding e ON e.tid = v.tid AND e.model = ?
-"""
-_IS_LIVE = "v.state IN ('generated', 'activated', 'frozen') AND v.stale = 0"
+_OF_ITEMS = " WHERE v.iid IN (SELECT value FROM json_each(?)) AND v.seq_to > ? AND "
 
 
-def _live(row: tuple[int, int, str, str | None, str | None, int, bytes | None]) -> Change:
-    item, version, text, spans, speaker, time, vec = row
-    words = indexed_text(text=text, spans=spans, speaker=speaker, time=time)
-    vector = None if vec is None else np.frombuffer(vec, dtype="<f4")
-    return Change(item, version, live=True, text=words, vector=vector)
+def _live(
+    row: tuple[Any, ...], spans: tuple[tuple[int, int], ...], parts: tuple[tuple[int, Vector], ...]
+) -> Change:
+    text, shown = words(row)
+    return Change(
+        row[0],
+        row[1],
+        live=True,
+        text=text,
+        vector=vector(row),
+        shown=shown,
+        columns=entry(row, spans),
+        parts=parts,
+    )
 
 
 class Projection(Protocol):
@@ -175,6 +228,84 @@ class VectorProjection:
         return dict(self.index.versions(cube))
 
 
+class ColumnProjection:
+    """Feeds a ``ColumnIndex``. ``marks`` reads off the words what an answer must hold."""
+
+    def __init__(
+        self,
+        index: ColumnIndex,
+        *,
+        marks: Callable[[str], int] = plain_marks,
+        name: str = "columns",
+    ) -> None:
+        self.name = name
+        self.index = index
+        self._marks = marks
+        self._cursors: dict[int, int] = {}
+
+    def cursor(self, cube: int) -> int:
+        return self._cursors.get(cube, 0)
+
+    def apply(self, cube: int, changes: Sequence[Change], *, upto: int) -> None:
+        gone = [c.item for c in changes if not c.live]
+        if gone:
+            self.index.delete(cube, gone)
+        self.index.upsert(cube, self.entries(changes))
+        self._cursors[cube] = upto
+
+    def entries(self, changes: Sequence[Change]) -> list[ColumnEntry]:
+        """What the live ones of these bring into the index."""
+        return [
+            replace(c.columns, marks=self._marks(c.shown))
+            for c in changes
+            if c.live and c.columns is not None
+        ]
+
+    def reset(self, cube: int) -> None:
+        self.index.drop(cube)
+        self._cursors.pop(cube, None)
+
+    def takes(self, change: Change) -> bool:
+        return change.live
+
+    def versions(self, cube: int) -> dict[int, int]:
+        return dict(self.index.versions(cube))
+
+
+class PartProjection:
+    """Feeds ``PartVectors``."""
+
+    def __init__(self, index: PartVectors, *, name: str = "parts") -> None:
+        self.name = name
+        self.index = index
+        self._cursors: dict[int, int] = {}
+
+    def cursor(self, cube: int) -> int:
+        return self._cursors.get(cube, 0)
+
+    def apply(self, cube: int, changes: Sequence[Change], *, upto: int) -> None:
+        gone = [c.item for c in changes if not self.takes(c)]
+        if gone:
+            self.index.delete(cube, gone)
+        self.index.upsert(cube, part_entries(changes))
+        self._cursors[cube] = upto
+
+    def reset(self, cube: int) -> None:
+        self.index.drop(cube)
+        self._cursors.pop(cube, None)
+
+    def takes(self, change: Change) -> bool:
+        return change.live and bool(change.parts)
+
+    def versions(self, cube: int) -> dict[int, int]:
+        return dict(self.index.versions(cube))
+
+
+def part_entries(changes: Sequence[Change]) -> list[PartEntry]:
+    """The vectors of the parts of these, as the index takes them."""
+    return [PartEntry(c.item, c.version, c.parts) for c in changes if c.live and c.parts]
+
+
 class Follower:
     """Keeps local projections level with the log, cube by cube, one thread at a time."""
 
@@ -188,10 +319,9 @@ class Follower:
         feed = Feed(connection, model=self._model)
         for cube in cubes:
             head = feed.head(cube)
-            for projection in self._projections:
-                if projection.cursor(cube) < head:
-                    with self._lock:
-                        _advance(projection, feed, cube, head)
+            if any(each.cursor(cube) < head for each in self._projections):
+                with self._lock:
+                    _advance(self._projections, feed, cube, head)
 
     def reset(self, cube: int) -> None:
         with self._lock:
@@ -199,11 +329,15 @@ class Follower:
                 projection.reset(cube)
 
 
-def _advance(projection: Projection, feed: Feed, cube: int, head: int) -> None:
-    cursor = projection.cursor(cube)
-    if cursor >= head:  # another thread was quicker
-        return
-    changes = feed.everything(cube) if cursor == 0 else feed.since(cube, cursor)
-    for start in range(0, len(changes), _CHUNK):
-        projection.apply(cube, changes[start : start + _CHUNK], upto=cursor)
-    projection.apply(cube, [], upto=head)
+def _advance(projections: Sequence[Projection], feed: Feed, cube: int, head: int) -> None:
+    """Bring those that lag behind level; what several have missed is read once for all."""
+    behind: dict[int, list[Projection]] = {}
+    for projection in projections:
+        if projection.cursor(cube) < head:  # another thread may have been quicker
+            behind.setdefault(projection.cursor(cube), []).append(projection)
+    for cursor, lagging in behind.items():
+        changes = feed.everything(cube) if cursor == 0 else feed.since(cube, cursor)
+        for projection in lagging:
+            for start in range(0, len(changes), _CHUNK):
+                projection.apply(cube, changes[start : start + _CHUNK], upto=cursor)
+            projection.apply(cube, [], upto=head)

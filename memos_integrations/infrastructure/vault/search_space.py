@@ -9,8 +9,8 @@ may not be shown afterwards.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +26,16 @@ from memos_integrations.cube.ports import (
     VectorEntry,
     VectorIndex,
 )
-from memos_integrations.infrastructure.backends.columns import Columns
+from memos_integrations.infrastructure.backends.columns import (
+    ColumnIndex,
+    Columns,
+    plain_marks,
+)
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
+from memos_integrations.infrastructure.backends.part_vectors import PartVectors
 from memos_integrations.infrastructure.vault.governed import Gate, Governed
-from memos_integrations.infrastructure.vault.projections import Feed
+from memos_integrations.infrastructure.vault.projections import ColumnProjection, Feed, part_entries
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 
 _PASTS_KEPT = 4
@@ -61,16 +66,20 @@ class Space:
     rooms: tuple[Room, ...]
     text: TextIndex
     vectors: VectorIndex | None
+    index: ColumnIndex = field(default_factory=ColumnIndex)
+    parts: PartIndex | None = None
+    """Vectors of the bare words and of single sentences."""
+
+    def columns(self, cube: int) -> Columns | None:
+        """What is known of the cube's items besides their words; ``None`` where there are none.
+
+        Of all of them: who may see an item stands in the room's rows, and with the truth.
+        """
+        return self.index.columns(cube)
 
     @property
     def cubes(self) -> list[int]:
         return [room.cube for room in self.rooms]
-
-    parts: PartIndex | None = None
-
-    def columns(self, cube: int) -> Columns | None:
-        """What is known of the cube's live items besides their words."""
-        return None
 
     @property
     def exact(self) -> bool:
@@ -78,43 +87,55 @@ class Space:
         return all(room.rows is not None for room in self.rooms)
 
 
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """All indexes over the same state of some cubes."""
+
+    text: TextIndex
+    vectors: VectorIndex | None
+    columns: ColumnIndex
+    parts: PartVectors
+
+
 class Past:
     """Indexes of cubes as they were, made on demand; the few latest are kept."""
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[int, int, int], tuple[LexicalIndex, NumpyVectors]] = {}
+    def __init__(self, *, marks: Callable[[str], int] = plain_marks) -> None:
+        self._kept: dict[tuple[int, int, int], Indexes] = {}
+        self._marks = marks
 
-    def indexes(
-        self, feed: Feed, cubes: Sequence[CubeRow], seq: int
-    ) -> tuple[LexicalIndex, NumpyVectors]:
-        """Both indexes over the live items of these cubes at ``seq``."""
+    def indexes(self, feed: Feed, cubes: Sequence[CubeRow], seq: int) -> Indexes:
+        """The indexes over the live items of these cubes at ``seq``."""
         if len(cubes) == 1:
             return self._one(feed, cubes[0].cid, seq)
-        return _build(feed, [cube.cid for cube in cubes], seq)
+        return _build(feed, [cube.cid for cube in cubes], seq, self._marks)
 
     def forget(self) -> None:
         """Drop every kept index (an erase reaches into the past as well)."""
         self._kept.clear()
 
-    def _one(self, feed: Feed, cube: int, seq: int) -> tuple[LexicalIndex, NumpyVectors]:
+    def _one(self, feed: Feed, cube: int, seq: int) -> Indexes:
         key = (cube, seq, feed.head(cube))  # the head: an erase reaches into the past as well
         found = self._kept.get(key)
         if found is None:
-            found = _build(feed, [cube], seq)
+            found = _build(feed, [cube], seq, self._marks)
             self._kept[key] = found
             while len(self._kept) > _PASTS_KEPT:
                 self._kept.pop(next(iter(self._kept)), None)
         return found
 
 
-def _build(feed: Feed, cubes: Sequence[int], seq: int) -> tuple[LexicalIndex, NumpyVectors]:
-    text, vectors = LexicalIndex(), NumpyVectors()
+def _build(feed: Feed, cubes: Sequence[int], seq: int, marks: Callable[[str], int]) -> Indexes:
+    text, vectors, parts = LexicalIndex(), NumpyVectors(), PartVectors()
+    columns = ColumnProjection(ColumnIndex(), marks=marks)
     for cube in cubes:
         live = feed.everything(cube, at=seq)
         text.upsert(cube, [TextEntry(c.item, c.version, c.text) for c in live])
         made = [VectorEntry(c.item, c.version, c.vector) for c in live if c.vector is not None]
         vectors.upsert(cube, made)
-    return text, vectors
+        columns.apply(cube, live, upto=seq)
+        parts.upsert(cube, part_entries(live))
+    return Indexes(text, vectors, columns.index, parts)
 
 
 def open_space(
@@ -124,8 +145,7 @@ def open_space(
     *,
     where: Filter | None,
     exact: bool,
-    text: TextIndex,
-    vectors: VectorIndex | None,
+    present: Indexes,
     past: Past | None,
     model: str | None,
 ) -> Space:
@@ -139,10 +159,11 @@ def open_space(
             _ensure_something(governed, gates[cube.cid])
     rooms = tuple(Room(c.cid, rows.get(c.cid)) for c in cubes)
     if past is None:
-        return Space(rooms, text, vectors)
-    feed = Feed(connection, model=model)
-    then_text, then_vectors = past.indexes(feed, cubes, governed.seq)
-    return Space(rooms, then_text, then_vectors if vectors is not None else None)
+        now = present
+    else:
+        now = past.indexes(Feed(connection, model=model), cubes, governed.seq)
+    vectors = now.vectors if present.vectors is not None else None
+    return Space(rooms, now.text, vectors, now.columns, now.parts)
 
 
 def _uniform(connection: sqlite3.Connection, governed: Governed, gate: Gate) -> bool:

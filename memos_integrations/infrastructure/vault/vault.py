@@ -36,6 +36,8 @@ from memos_integrations.cube.ports import (
     TextIndex,
     VectorIndex,
 )
+from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
+from memos_integrations.infrastructure.backends.part_vectors import PartVectors
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
 from memos_integrations.infrastructure.vault.check import CheckReport, check
@@ -51,7 +53,9 @@ from memos_integrations.infrastructure.vault.governed import NOW, Asking, Instan
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
 from memos_integrations.infrastructure.vault.projections import (
+    ColumnProjection,
     Follower,
+    PartProjection,
     Projection,
     TextProjection,
     VectorProjection,
@@ -60,7 +64,7 @@ from memos_integrations.infrastructure.vault.read_log import ReadLog, Traces
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan, cut_log, scrub
-from memos_integrations.infrastructure.vault.search_space import Past, Space, open_space
+from memos_integrations.infrastructure.vault.search_space import Indexes, Past, Space, open_space
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 
@@ -89,6 +93,7 @@ class MemVault:
         busy_seconds: float = 10.0,
         audit_key: bytes | None = None,
         audit_reads: bool = True,
+        marks: Callable[[str], int] = plain_marks,
     ) -> None:
         self.path = path
         self.clock = clock
@@ -116,14 +121,16 @@ class MemVault:
         self.text = TextProjection(text)
         self._vectors = vectors
         self.outside: OutsideVectors | None = None
-        self.projections: list[Projection] = [self.text]
+        self.columns = ColumnProjection(ColumnIndex(), marks=marks)
+        self.parts = PartProjection(PartVectors())
+        self.projections: list[Projection] = [self.text, self.columns, self.parts]
         if isinstance(vectors, DurableVectorIndex) and model is not None:
             worker = f"{os.getpid()}-{id(self):x}"
             self.outside = OutsideVectors(vectors, model=model, worker=worker)
         elif vectors is not None:
             self.projections.append(VectorProjection(vectors))
         self.follower = Follower(self.projections, model=model)
-        self._past = Past()
+        self._past = Past(marks=marks)
         self._traces = ReadLog(self._write_traces)
         self._audit_reads = audit_reads
         self._closed = False
@@ -221,8 +228,12 @@ class MemVault:
             cubes,
             where=where,
             exact=exact,
-            text=self.text.index,
-            vectors=self._vectors_for(reading, cubes),
+            present=Indexes(
+                self.text.index,
+                self._vectors_for(reading, cubes),
+                self.columns.index,
+                self.parts.index,
+            ),
             past=None if present else self._past,
             model=self.model,
         )
@@ -395,6 +406,8 @@ class MemVault:
             self.readers.close()
             self._commits.exclusively(lambda connection: connection.close())
             self.text.index.close()
+            self.columns.index.close()
+            self.parts.index.close()
             if self._vectors is not None:
                 self._vectors.close()
 

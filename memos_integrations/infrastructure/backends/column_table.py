@@ -1,0 +1,157 @@
+"""The rows behind the columns: what is known of each item, coded as numbers.
+
+Written by ``columns.ColumnIndex``, read by it and by the filters. A name or a value is coded
+once per cube; what a filter asks is then decided per distinct value, not per item.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_integrations.cube.ports import Rows
+
+if TYPE_CHECKING:
+    from memos_integrations.infrastructure.backends.columns import ColumnEntry
+
+FOREVER: Final = int(np.iinfo(np.int64).max)
+"""Stands for "no such instant" in a column of times."""
+TIMES: Final = ("time", "valid_from", "valid_to", "expires", "created", "updated")
+NAMED: Final = (
+    "kind", "memory_type", "state", "role", "speaker", "conversation", "agent", "origin",
+    "source", "model", "owner", "trust", "visibility", "storage_mode", "priority", "confidence",
+)  # fmt: skip
+"""Fields of one value each, coded per distinct value; -1 where it is not set."""
+FLAGS: Final = ("legal_hold", "quarantined")
+DENSE: Final[Mapping[str, Any]] = {
+    "item": np.int64,
+    "version": np.int64,
+    **dict.fromkeys(TIMES, np.int64),
+    "drawn_from": np.int64,
+    "marks": np.uint8,
+    "called": np.int32,
+    **dict.fromkeys(FLAGS, np.bool_),
+    **dict.fromkeys(NAMED, np.int32),
+}
+_GENERAL: Final = (None,) * len(NAMED)
+
+
+@dataclass(slots=True)
+class Dictionary:
+    """Distinct values by number. It only grows, so that a number means the same for ever."""
+
+    numbers: dict[Hashable, int] = field(default_factory=dict[Hashable, int])
+    values: list[Any] = field(default_factory=list[Any])
+
+    def code(self, value: Any, key: Hashable) -> int:
+        """The number of a value, a new one where it was not seen before."""
+        known = self.numbers.get(key)
+        if known is None:
+            known = len(self.values)
+            self.values.append(value)
+            self.numbers[key] = known
+        return known
+
+
+class Coder:
+    """The dictionaries of one cube. Written under the lock of its cube only."""
+
+    def __init__(self) -> None:
+        self.called = Dictionary()
+        self.named = {name: Dictionary() for name in NAMED}
+        self.pairs_of = Dictionary()
+        """Values are (key, value), numbered over all keys together."""
+        self.by_key: dict[str, list[int]] = {}
+        """Pair numbers of each key: ``tags``, ``labels``, or an ``info`` key after a dot."""
+
+    def row(self, entry: ColumnEntry) -> tuple[Any, ...]:
+        """The dense values of an entry, in the order of ``DENSE``."""
+        known = entry.known
+        times = (entry.time, entry.valid_from, entry.valid_to, *known.times)
+        return (
+            entry.item,
+            entry.version,
+            *(FOREVER if t is None else t for t in times),
+            -1 if entry.drawn_from is None else entry.drawn_from,
+            entry.marks,
+            self._called(entry.speaker),
+            *known.flags,
+            *map(self._named, NAMED, known.named or _general(entry)),
+        )
+
+    def pairs(self, entry: ColumnEntry) -> list[int]:
+        """The numbers of the entry's tags, labels and info keys with their values."""
+        known = entry.known
+        found = [self._pair("tags", tag) for tag in _read(known.tags) or ()]
+        found += [self._pair("labels", label) for label in _read(known.labels) or ()]
+        info: dict[str, Any] = _read(known.info) or {}
+        return found + [self._pair("." + key, value) for key, value in info.items()]
+
+    def _called(self, speaker: str | None) -> int:
+        if not speaker:
+            return -1
+        name = speaker.casefold()
+        return self.called.code(name, name)
+
+    def _named(self, name: str, value: Any) -> int:
+        return -1 if value is None else self.named[name].code(value, identity(value))
+
+    def _pair(self, key: str, value: Any) -> int:
+        seen = len(self.pairs_of.values)
+        number = self.pairs_of.code((key, value), (key, identity(value)))
+        if number == seen:
+            self.by_key.setdefault(key, []).append(number)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All columns of a cube as one write left them, in ascending item order."""
+
+    dense: Mapping[str, NDArray[Any]]
+    span_counts: NDArray[np.int32]
+    spans: NDArray[np.int64]
+    pair_counts: NDArray[np.int32]
+    pairs: NDArray[np.int32]
+    coder: Coder
+
+    @property
+    def items(self) -> Rows:
+        return self.dense["item"]
+
+    def __len__(self) -> int:
+        return len(self.dense["item"])
+
+
+def find(held: Rows, items: Rows) -> NDArray[np.int64]:
+    """The place of each item among the ascending ``held``; -1 where it is not."""
+    if not len(held):
+        return np.full(len(items), -1, np.int64)
+    at = np.minimum(np.searchsorted(held, items), len(held) - 1)
+    return np.where(held[at] == items, at, -1)
+
+
+def identity(value: Any) -> Hashable:
+    """Equal for values that no filter tells apart, different for all others."""
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, str):
+        return ("text", value)
+    if isinstance(value, int | float):
+        return ("number", value)
+    return ("json", json.dumps(value, ensure_ascii=False))
+
+
+def _general(entry: ColumnEntry) -> tuple[Any, ...]:
+    """The named values of an entry that brings only what the ranking needs."""
+    given = {"role": entry.role, "speaker": entry.speaker, "conversation": entry.session}
+    return tuple(given.get(name) for name in NAMED)
+
+
+def _read(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
