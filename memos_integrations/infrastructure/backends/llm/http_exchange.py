@@ -100,6 +100,8 @@ def post_json(
     deadline = time.monotonic() + limits.total_seconds
     try:
         return _exchange(connection, place.path + path, body, headers, limits, deadline)
+    except LLMUnavailable:
+        raise
     except (OSError, http.client.HTTPException, ValueError) as error:
         late = time.monotonic() >= deadline or isinstance(error, TimeoutError)
         what = "was too slow" if late else f"broke off ({type(error).__name__})"
