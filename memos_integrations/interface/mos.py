@@ -39,7 +39,9 @@ from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
 from memos_integrations.interface.base import Rooms
+from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
 from memos_integrations.interface.erase_verb import EraseVerb
+from memos_integrations.interface.fact_verbs import FactVerbs
 from memos_integrations.interface.familiar import FamiliarNames
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
@@ -53,6 +55,7 @@ from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
+from memos_integrations.operation.image_stage import READ_IMAGE, ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import REBUILD
 from memos_integrations.operation.operator.consolidate import CONSOLIDATE, ConsolidateStage
@@ -68,12 +71,14 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(Reads):
+class MemoryView(FactVerbs, DocumentReads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
 class MOS(
     FamiliarNames,
+    FactVerbs,
+    DocumentVerbs,
     RankVerbs,
     TimeVerbs,
     GovernanceVerbs,

@@ -74,13 +74,13 @@ class Pool:
     @cached_property
     def parts(self) -> tuple[Floats, Floats]:
         """Closeness of the question, in the first person, to the bare words and to their best
-        sentence; 0 where there is no vector of them."""
+        sentence. Where the fine stage has not made these vectors yet, the cosine stands in."""
         vector = self.query.vector if self._own is None else self._own
         if vector is None or self._space.parts is None:
-            return self.zeros(), self.zeros()
+            return self.cosine, self.cosine
         bare, sentence = self._space.parts.scores(self.cube, vector, self.items)
-        whole = _known(bare)
-        return whole, np.where(np.isnan(sentence), whole, np.fmax(sentence, whole))
+        bare = np.where(np.isnan(bare), self.cosine, bare)
+        return bare, np.fmax(bare, sentence)
 
     # -- words --------------------------------------------------------------------------------
 

@@ -21,19 +21,20 @@ from memos_integrations.operation.operator.signals import SIGNALS, RankSignal
 
 _WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
-        "cosine": 2.3,
-        "own_words": 1.5,
-        "sentence": 2.2,
-        "words": 1.3,
-        "window": 1.7,
-        "nearness": 3.4,
-        "session": 2.5,
-        "speaker": 1.2,
-        "date": 1.5,
+        "cosine": 1.0,
+        "own_words": 1.7,
+        "sentence": 2.8,
+        "words": 0.6,
+        "window": 1.9,
+        "nearness": 2.5,
+        "session": 3.2,
+        "speaker": 1.3,
+        "said_then": 1.3,
+        "speaks_of": 0.85,
         "when": 1.3,
-        "number": 0.4,
+        "number": 0.5,
         "asks": -0.5,
-        "assistant": -2.3,
+        "assistant": -2.1,
     }
 )
 

@@ -40,6 +40,7 @@ from memos_integrations.operation.operator.ranking import Ranking
 
 _POOL = 160
 _POOL_PER_HIT = 8
+_LEARNT_FROM = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +152,18 @@ class MemOperator:
         complete = all(len(each) < size for each in proposed)
         return Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
 
-    def pool(self, space: Space, room: Room, query: Query, *, limit: int) -> Pool:
-        """The proposals of one room with their shared values, for learning weights."""
-        named = {room.cube: self._named(space, room.cube, query)}
-        proposed = [arm.propose(query, space, room, limit=limit) for arm in self._arms]
-        items = np.unique(np.concatenate([*proposed, _NOTHING]))
-        own = self._own_words(space, query, named)
-        return Pool(query, space, room.cube, items, speakers=named[room.cube], own=own)
+    def proposals(
+        self,
+        reading: Reading,
+        cubes: Sequence[CubeRow],
+        query: Query,
+        *,
+        where: Filter | None,
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        """Items that may be shown, with the value of each signal: what weights are learnt from."""
+        space = self._space(reading, cubes, where=where, exact=True)
+        ranked = self.rank(space, query, limit=_LEARNT_FROM)
+        return ranked.items, ranked.values
 
     def _named(self, space: Space, cube: int, query: Query) -> tuple[int, ...]:
         """The speakers of the cube that the question names."""

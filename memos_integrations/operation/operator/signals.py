@@ -63,16 +63,21 @@ def _speaker(pool: Pool) -> Floats:
     return _of_rows(pool, (columns.speaker == pool.speakers[0])[pool.rows])
 
 
-def _date(pool: Pool) -> Floats:
-    columns, times = pool.columns, pool.query.times
-    if columns is None or not times:
+def _said_then(pool: Pool) -> Floats:
+    columns = pool.columns
+    if columns is None or not pool.query.times:
         return pool.zeros()
-    hit = np.zeros(len(pool), dtype=np.bool_)
-    for span in times:
-        said = columns.time[pool.rows]
-        hit |= (said >= span.start) & (said < span.end)
-        hit |= np.isin(pool.rows, _speaking_of(columns, span.start, span.end))
-    return _of_rows(pool, hit)
+    said = columns.time[pool.rows]
+    then = [(said >= span.start) & (said < span.end) for span in pool.query.times]
+    return _of_rows(pool, np.any(then, axis=0))
+
+
+def _speaks_of(pool: Pool) -> Floats:
+    columns = pool.columns
+    if columns is None or not pool.query.times:
+        return pool.zeros()
+    named = [_speaking_of(columns, span.start, span.end) for span in pool.query.times]
+    return _of_rows(pool, np.isin(pool.rows, np.concatenate(named)))
 
 
 def _speaking_of(columns: Columns, start: int, end: int) -> NDArray[np.int32]:
@@ -132,7 +137,8 @@ SIGNALS: tuple[RankSignal, ...] = (
     RankSignal("nearness", _nearness, "stands near a turn that shares {value:.0%} of the words"),
     RankSignal("session", _session, "a turn of its session shares {value:.0%} of the words"),
     RankSignal("speaker", _speaker, "said by the one the question names"),
-    RankSignal("date", _date, "said at, or speaking of, the time in the question"),
+    RankSignal("said_then", _said_then, "said at the time in the question"),
+    RankSignal("speaks_of", _speaks_of, "speaks of the time in the question"),
     RankSignal("when", _when, "names a time, as the question asks for one"),
     RankSignal("number", _number, "holds a number, as the question asks for one"),
     RankSignal("asks", _asks, "asks rather than tells"),
