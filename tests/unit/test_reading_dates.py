@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -158,7 +159,7 @@ _SHREDS = [
 def test_shreds_of_dates_never_raise_and_never_overlap(words: list[str], blank: bool) -> None:
     text = (" " if blank else "").join(words)
     spans = spoken_times(text, at=AT)
-    assert all(a.to <= b.at for a, b in zip(spans, spans[1:], strict=False))
+    assert all(a.to <= b.at for a, b in pairwise(spans))
 
 
 @pytest.mark.parametrize(
