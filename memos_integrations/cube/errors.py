@@ -131,6 +131,10 @@ class HostileArchive(MemosError, ValueError):
     """The archive breaks a limit or a hash; nothing of it was loaded."""
 
 
+class BrokenDocument(MemosError, ValueError):
+    """A document cannot be read as what it says it is, or breaks a limit; nothing was changed."""
+
+
 class MissingExtra(MemosError, ImportError):
     """A feature needs an optional dependency."""
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from memos_integrations.cube.draft import Draft
 from memos_integrations.cube.header import Relation
 from memos_integrations.cube.ids import CubePath
+from memos_integrations.cube.item import BlobRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class UpdateOp:
     columns: Mapping[str, Any] = field(default_factory=dict[str, Any])
     expected_version: int | None = None
     reason: str = "corrected"
+    data: Mapping[str, Any] | None = None
+    """A new payload beside the new words; without one the old payload stays."""
+    blobs: tuple[BlobRef, ...] = ()
+    """The blobs of the new words; without any the old ones stay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,6 +134,9 @@ class AsyncReads(_Rim[R_co]):
 class AsyncMemoryView(AsyncReads[MemoryView]):
     """A read-only view of memory as it was: every reading verb, to be awaited."""
 
+    documents = _offloaded(MemoryView.documents)
+    document = _offloaded(MemoryView.document)
+
 
 class AsyncPipeline(_Rim[Pipeline]):
     """Collects operations; runs them when its ``async with`` block ends without an error."""
@@ -267,6 +270,12 @@ class AsyncMOS(AsyncReads[MOS]):
 
     consolidate = _offloaded(MOS.consolidate)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
+
+    ingest = _offloaded(MOS.ingest, "slow")
+    ingest_folder = _offloaded(MOS.ingest_folder, "slow")
+    documents = _offloaded(MOS.documents)
+    document = _offloaded(MOS.document)
+    forget_document = _offloaded(MOS.forget_document)
 
     task_status = _offloaded(MOS.task_status)
     cancel_task = _offloaded(MOS.cancel_task)

@@ -21,6 +21,7 @@ from memos_integrations.interface.reader import MemReader
 from memos_integrations.interface.scope import CubeName, Scope, resolve
 from memos_integrations.interface.settings import Settings
 from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.image_stage import ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.search import MemOperator
 
@@ -41,6 +42,7 @@ class Rooms:
     executor: Executor
     embedder: Embedder | None
     tokens: TokenCounter
+    images: ImageStage
 
 
 class Verbs:

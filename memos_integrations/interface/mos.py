@@ -63,6 +63,7 @@ from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
+from memos_integrations.operation.reading.marks import marks_of
 
 _log = logging.getLogger(__name__)
 
@@ -210,6 +211,7 @@ def _compose(
         busy_seconds=settings.busy_seconds,
         audit_key=settings.audit_key,
         audit_reads=settings.audit_reads,
+        marks=marks_of,
     )
     fresh = None if embeds is None else FreshVectors(embeds)
     redaction = replace(RedactionPolicy(), on_write=settings.mask_on_write)
@@ -222,6 +224,7 @@ def _compose(
         redaction=redaction,
     )
     organise = ConsolidateStage(vault)
+    images = ImageStage(vault, redaction, None)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
@@ -230,6 +233,7 @@ def _compose(
             PROJECT: ProjectStage(vault),
             CONSOLIDATE: organise,
             REBUILD: organise,
+            READ_IMAGE: images,
         },
         clock=clock,
         name=f"{os.getpid()}-{id(vault):x}",
@@ -257,6 +261,7 @@ def _compose(
         ),
         embedder=embeds,
         tokens=tokens or EstimatedTokens(),
+        images=images,
     )
 
 

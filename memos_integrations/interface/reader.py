@@ -28,6 +28,7 @@ from memos_integrations.cube.outcomes import Outcome
 from memos_integrations.infrastructure.governance.detection import PERSONAL, SECRET
 from memos_integrations.infrastructure.governance.redaction import (
     RedactionPolicy,
+    Written,
     apply_on_write,
     spans_to_json,
 )
@@ -164,6 +165,10 @@ class MemReader:
     def keep(self) -> frozenset[str]:
         """The labels that may be stored as they are in ``info``, ``data`` and ``tags``."""
         return frozenset({"personal"}) - self._redaction.on_write
+
+    def written(self, text: str) -> Written:
+        """The words as they may be stored, and how much of what was taken out."""
+        return apply_on_write(text, self._redaction)
 
     def require_text(self, text: object) -> None:
         """Raise ``InvalidInput`` for words that cannot be stored."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.documents import Ingested
 from memos_integrations.cube.errors import InvalidInput, NotFound, TaskFailed, TaskTimeout
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.queue.sqlite import TaskStatus
@@ -68,7 +69,7 @@ class TaskVerbs(Verbs):
 
     def wait(
         self,
-        what: AddResult | Changed | str | None = None,
+        what: AddResult | Changed | Ingested | str | None = None,
         *,
         timeout_seconds: float = 60.0,
         progress: Callable[[float], None] | None = None,
@@ -84,7 +85,7 @@ class TaskVerbs(Verbs):
         Works the queue itself where no worker thread runs. Raises ``TaskFailed`` with the
         reason, or ``TaskTimeout``; the tasks go on all the same.
         """
-        if not isinstance(what, AddResult | Changed | str | None):
+        if not isinstance(what, AddResult | Changed | Ingested | str | None):
             raise InvalidInput("wait takes the result of a write, the id of a task, or nothing")
         if isinstance(what, str):  # the id of somebody else's task tells nothing
             self.task_status(what, user=user, agent=agent, session=session, cube=cube)
@@ -178,7 +179,7 @@ class TaskVerbs(Verbs):
         """Write the waiting read traces (usage and audit of reads) now."""
         self._rooms.vault.flush_reads()
 
-    def _statuses(self, what: AddResult | Changed | str | None) -> list[TaskStatus]:
+    def _statuses(self, what: AddResult | Changed | Ingested | str | None) -> list[TaskStatus]:
         with self._rooms.vault.readers.snapshot() as connection:
             if what is None:
                 rows = connection.execute(
