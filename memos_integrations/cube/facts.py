@@ -96,6 +96,9 @@ class Extraction:
     facts: tuple[Fact, ...] = ()
     mentions: tuple[Mention, ...] = ()
     times: tuple[TimeSpan, ...] = ()
+    complete: bool = True
+    """Whether a fact that is not here was not said. ``False`` where reading failed or a model
+    read, which finds other things another day: then earlier facts of the same words stay."""
     note: str | None = None
     """``"kind: why"`` where something was not read as asked (``invalid: truncated``). It stands
     in the task's result, so it quotes nothing."""

@@ -191,7 +191,7 @@ def test_facts_go_to_the_turn_they_were_said_in() -> None:
 def test_a_fact_about_a_turn_nobody_asked_about_makes_the_answer_invalid() -> None:
     llm = ScriptedLLM(answer(said(turn=7)))
     (found,) = LLMExtractor(llm).extract([turn()])
-    assert found == Extraction(note="invalid: turn must be from 1 to 1")
+    assert found == Extraction(complete=False, note="invalid: turn must be from 1 to 1")
     assert len(llm.asked) == 2
 
 
@@ -253,7 +253,7 @@ def test_a_bad_answer_leaves_the_turns_to_the_rules_and_says_why(
     assert [fact.subject for fact in found[0].facts] == ["rules"]
     assert found[0].note == f"invalid: {why}"
     alone = LLMExtractor(ScriptedLLM(line)).extract([turn()])
-    assert alone == [Extraction(note=f"invalid: {why}")]
+    assert alone == [Extraction(complete=False, note=f"invalid: {why}")]
 
 
 def test_a_model_that_is_away_raises_and_its_stand_in_is_the_rules() -> None:

@@ -52,6 +52,8 @@ class Kept:
     withdrawn: int = 0
     new: list[int] = field(default_factory=list[int])
     """Item rows of new facts, to be embedded."""
+    changed: set[Slot] = field(default_factory=set[Slot])
+    """Slots in which a fact that was there before changed."""
     notes: dict[str, int] = field(default_factory=dict[str, int])
     """What the extractor could not read as asked, with how often."""
 
@@ -84,7 +86,8 @@ class FactKeeper:
                 _forget_marks(tx, turn.iid)
             elif turn.iid in read and read[turn.iid].tid == turn.tid:
                 slots |= self._bring(tx, turn, read[turn.iid], done)
-        arrange(tx, slots)
+        arrange(tx, slots - done.changed)
+        arrange(tx, done.changed, thorough=True)
         return done
 
     def _bring(self, tx: Transaction, turn: Stored, read: Read, done: Kept) -> set[Slot]:
@@ -94,7 +97,8 @@ class FactKeeper:
         said = {_claim(turn, fact): fact for fact in read.found.facts[:_MOST_FACTS]}
         known = _known(tx, turn)
         here = {each.claim: each for each in known if each.row.tid is not None}
-        gone = [k for claim, k in here.items() if claim not in said and self._owns(k.row)]
+        unsaid = [known for claim, known in here.items() if claim not in said]
+        gone = [k for k in unsaid if self._owns(k.row) and (read.found.complete or k.row.stale)]
         slots = self._withdraw(tx, turn, gone, done, reason="source corrected")
         for claim, fact in said.items():
             old = here.get(claim)
@@ -102,6 +106,7 @@ class FactKeeper:
                 _insert(tx, turn, fact, self._draft(turn, fact, read), claim, done)
             elif self._confirm(tx, turn, old.row, self._draft(turn, fact, read)):
                 done.confirmed += 1
+                done.changed.add((turn.cid, claim[0]))
             slots.add((turn.cid, claim[0]))
         _mark(tx, turn, read)
         return slots
@@ -114,6 +119,7 @@ class FactKeeper:
         """Have a fact that is said again rest on the turn as it is now; whether it changed."""
         if old.state == State.FROZEN:
             return False
+        tx.execute("UPDATE fact SET until = ? WHERE iid = ?", (draft.valid_to, old.iid))
         rests = _link_is_current(tx, old, turn)
         same = (draft.text, dumps(draft.data)) == (old.text, old.data)
         if same and rests and not old.stale and old.state == State.ACTIVATED:
@@ -125,10 +131,8 @@ class FactKeeper:
             state=State.ACTIVATED.value,
             stale=0,
             valid_from=draft.valid_from,
-            valid_to=draft.valid_to,
             provenance=draft.provenance,
         )
-        tx.execute("UPDATE fact SET until = ? WHERE iid = ?", (draft.valid_to, old.iid))
         tx.unlink(old, Relation.DERIVED_FROM, turn)
         tx.link_rows(old.cid, old.iid, Relation.DERIVED_FROM, turn.iid, turn.version)
         return True
@@ -140,6 +144,7 @@ class FactKeeper:
         slots: set[Slot] = set()
         for known in facts:
             slots.add((turn.cid, known.claim[0]))
+            done.changed.add((turn.cid, known.claim[0]))
             if known.row.state in (State.GENERATED, State.ACTIVATED):
                 tx.revise(known.row, reason=reason, state=State.ARCHIVED.value)
                 done.withdrawn += 1

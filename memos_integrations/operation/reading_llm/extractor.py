@@ -100,8 +100,9 @@ class LLMExtractor:
 
     def _by_rules(self, turns: Sequence[TurnText], note: str) -> list[Extraction]:
         if self._fallback is None:
-            return [Extraction(note=note) for _ in turns]
-        return [replace(one, note=note) for one in self._fallback.extract(turns)]
+            return [Extraction(complete=False, note=note) for _ in turns]
+        found = self._fallback.extract(turns)
+        return [replace(one, complete=False, note=note) for one in found]
 
     def _grounded(self, turns: Sequence[TurnText], read: TurnsRead) -> list[Extraction]:
         # Dates are read by the rules in any case: they are exact, and need no model.
@@ -135,7 +136,8 @@ def _grounded(read: TurnsRead, place: int, turn: TurnText, ruled: Extraction) ->
         tuple(facts.values()),
         _apart(tuple(kept)),
         times,
-        f"rejected: {why}" if refused else None,
+        complete=False,
+        note=f"rejected: {why}" if refused else None,
     )
 
 
