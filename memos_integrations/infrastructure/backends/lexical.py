@@ -10,13 +10,14 @@ import math
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memos_integrations.cube.ports import Proposal, Rows, TextEntry
+from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.words import tokens
 
 K1 = 1.2
@@ -77,6 +78,15 @@ class LexicalIndex:
             return np.zeros(len(items), dtype=np.float32)
         return held.snapshot.scores(query, items)
 
+    def counts(self, cube: int, query: str, items: Rows) -> tuple[Floats, Floats, Floats, float]:
+        """Counts (items, words), idf (words,), lengths (items,) and the average length."""
+        held = self._cubes.get(cube)
+        if held is None:
+            words = len(dict.fromkeys(tokens(query)))
+            none = np.zeros((len(items), words), np.float32)
+            return none, np.zeros(words, np.float32), none[:, :1].sum(axis=1), 0.0
+        return held.snapshot.counts(query, np.asarray(items, np.int64))
+
     def versions(self, cube: int) -> Mapping[int, int]:
         """Item -> version of everything held."""
         held = self._cubes.get(cube)
@@ -118,6 +128,29 @@ def _no_postings() -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question looked up in one snapshot; kept, as the arms and signals ask it in turn."""
+
+    query: str
+    postings: Sequence[tuple[Ints, Ints]]
+    """Slots and counts of each of its words."""
+    idf: NDArray[np.float64]
+    shares: Floats
+    """Each slot's share of the most that the question could score; 0 for dead slots."""
+
+
+class _Kept:
+    """What readers work out about a snapshot and leave for the next one."""
+
+    __slots__ = ("asked", "by_item", "norm")
+
+    def __init__(self) -> None:
+        self.asked: _Asked | None = None
+        self.norm: NDArray[np.float64] | None = None
+        self.by_item: tuple[Rows, Rows] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Snapshot:
     """All a question needs, as one write left it. A slot holds one version of an item."""
 
@@ -132,50 +165,96 @@ class _Snapshot:
     live: int
     words: int
     """The length of all live slots together."""
+    kept: _Kept = field(default_factory=_Kept)
 
     def search(self, query: str, *, limit: int, within: Rows | None) -> list[Proposal]:
-        shares = self.shares(query)
-        found = np.flatnonzero(shares)
-        if within is not None:
-            found = found[np.isin(self.slots[0, found], within)]
+        shares = self.asked(query).shares
+        if within is None:
+            found = np.flatnonzero(shares)
+        else:
+            slots = self._slots_of(np.unique(np.asarray(within, np.int64)))
+            slots = slots[slots >= 0]
+            found = slots[shares[slots] > 0]
         best = found[_best(shares[found], self.slots[0, found], limit)]
         items, versions, _ = self.slots[:, best].tolist()
         return list(map(Proposal, items, versions, shares[best].tolist()))
 
     def scores(self, query: str, items: Rows) -> Floats:
-        shares = self.shares(query)
-        found = np.flatnonzero(shares)
-        if not len(found):
+        shares = self.asked(query).shares
+        slots = self._slots_of(np.asarray(items, np.int64))
+        if not len(shares):
             return np.zeros(len(items), np.float32)
-        found = found[np.argsort(self.slots[0, found])]
-        place = np.searchsorted(self.slots[0, found], items)
-        nearest = found[np.minimum(place, len(found) - 1)]
-        asked = shares[nearest]
-        asked[self.slots[0, nearest] != items] = 0
-        return asked
+        out: Floats = np.where(slots >= 0, shares[slots], np.float32(0))
+        return out
+
+    def counts(self, query: str, items: Rows) -> tuple[Floats, Floats, Floats, float]:
+        asked = self.asked(query)
+        slots = self._slots_of(items)
+        known = np.flatnonzero(slots >= 0)
+        place = np.full(len(self.alive), -1, np.int32)
+        place[slots[known]] = known  # of an item named twice, one place stands for both
+        found = np.zeros((len(items), len(asked.postings)), np.float32)
+        for word, (held, counts) in enumerate(asked.postings):
+            at = place[held]
+            hit = at >= 0
+            found[at[hit], word] = counts[hit]
+        out = np.zeros_like(found)
+        out[known] = found[place[slots[known]]]
+        lengths = np.zeros(len(items), np.float32)
+        lengths[known] = self.slots[2, slots[known]]
+        return out, asked.idf.astype(np.float32), lengths, self.words / max(self.live, 1)
 
     def held(self) -> dict[int, int]:
         items, versions, _ = self.slots[:, self.alive].tolist()
         return dict(zip(items, versions, strict=True))
 
-    def shares(self, query: str) -> Floats:
-        """Each slot's share of the most that ``query`` could score; 0 for dead slots."""
-        total, most = np.zeros(len(self.alive)), 0.0
-        stretch = K1 * B * self.live / max(self.words, 1)
-        for word in dict.fromkeys(tokens(query)):
-            slots, counts = self._postings(word)
-            idf = self._idf(slots)
-            most += idf
-            norm = K1 * (1 - B) + stretch * self.slots[2, slots]
-            total[slots] += idf * (counts / (counts + norm))
-        if self.live < len(total):
-            total *= self.alive
-        return (total / (most or 1.0)).astype(np.float32)
+    def asked(self, query: str) -> _Asked:
+        """The question looked up, anew only where the last one was another."""
+        last = self.kept.asked
+        if last is None or last.query != query:
+            last = self.kept.asked = self._ask(query)
+        return last
+
+    def _ask(self, query: str) -> _Asked:
+        postings = [self._postings(word) for word in dict.fromkeys(tokens(query))]
+        idf = np.array([self._idf(slots) for slots, _ in postings])
+        most = float(idf.sum()) or 1.0
+        if not postings:
+            return _Asked(query, postings, idf, np.zeros(len(self.alive), np.float32))
+        slots = np.concatenate([slots for slots, _ in postings])
+        counts = np.concatenate([counts for _, counts in postings]).astype(np.float64)
+        sizes = [len(slots) for slots, _ in postings]
+        worth = counts / (counts + self._norm()[slots]) * np.repeat(idf / most, sizes)
+        shares = np.bincount(slots, worth, minlength=len(self.alive))
+        if self.live < len(shares):
+            shares *= self.alive
+        return _Asked(query, postings, idf, shares.astype(np.float32))
+
+    def _norm(self) -> NDArray[np.float64]:
+        """What a slot's length adds to a count in the divisor of its share."""
+        norm = self.kept.norm
+        if norm is None:
+            stretch = K1 * B * self.live / max(self.words, 1)
+            norm = self.kept.norm = K1 * (1 - B) + stretch * self.slots[2]
+        return norm
+
+    def _slots_of(self, items: Rows) -> Rows:
+        """The live slot of each item; -1 where it is not held."""
+        table = self.kept.by_item
+        if table is None:
+            live = np.flatnonzero(self.alive)
+            held = self.slots[0, live]
+            order = np.argsort(held, kind="stable")
+            table = self.kept.by_item = (held[order], live[order])
+        at = find(table[0], items)
+        return np.where(at >= 0, table[1][at], -1) if len(table[1]) else at
 
     def _postings(self, word: str) -> tuple[Ints, Ints]:
         term = self.vocabulary.get(word, -1)
         low, high = np.searchsorted(self.base[0], np.array([term, term + 1], np.int32))
         new = np.flatnonzero(self.tail[0] == term)
+        if not len(new):
+            return self.base[1, low:high], self.base[2, low:high]
         both = np.concatenate((self.base[1:, low:high], self.tail[1:, new]), axis=1)
         return both[0], both[1]
 
@@ -255,7 +334,7 @@ class _Cube:
     def _tidy(self) -> None:
         if len(self._alive) - len(self._slot_of) > max(_MIN_DEAD, len(self._alive) // 4):
             self._compact()
-        elif self._tail.view.shape[1] > max(_MIN_TAIL, self._base.shape[1] // 8):
+        elif self._tail.view.shape[1] > max(_MIN_TAIL, self._base.shape[1] // 32):
             self._merge_tail()
 
     def _merge_tail(self) -> None:
