@@ -24,10 +24,18 @@ from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
-from memos_integrations.interface.context import Context, pack
+from memos_integrations.interface.context import (
+    Context,
+    Order,
+    SectionName,
+    Standing,
+    pack,
+    wanted_sections,
+)
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.scope import CubeName, Scope, Where
+from memos_integrations.interface.standing import nearness, sources_of, standing_rows
 from memos_integrations.operation.operator.question import Query
 from memos_integrations.operation.operator.search import Found
 from memos_integrations.operation.reading.dates import spoken_times
@@ -120,9 +128,20 @@ class Reads(Verbs):
         cube: CubeName | Sequence[CubeName] | None = None,
         filter: Where = None,  # noqa: A002
         limit: int = 20,
+        sections: Sequence[SectionName] | None = None,
+        order: Order = "best",
     ) -> Context:
-        """A block of memories for a prompt, at most ``budget_tokens`` long, with provenance."""
+        """A block of memories for a prompt, at most ``budget_tokens`` long, with provenance.
+
+        It has up to five sections, each with its share of the budget: ``working`` memory, the
+        ``profile`` (preferences and facts about people that hold now, found or not), ``tools``,
+        ``documents`` and the ``memories`` found by the question. ``sections`` names those wanted;
+        ``order="time"`` puts each section in the order of time. Nothing is said twice.
+        """
         whole(budget_tokens, "budget_tokens", least=1)
+        wanted = wanted_sections(sections)
+        if order not in ("best", "time"):
+            raise InvalidInput("order must be 'best' or 'time'")
         hits = self.search(
             query,
             user=user,
@@ -133,7 +152,15 @@ class Reads(Verbs):
             limit=limit,
             explain=True,
         )
-        return pack(hits, budget_tokens=budget_tokens, tokens=self._rooms.tokens)
+        scope = self._scope(user, agent, session, cube)
+        return pack(
+            hits,
+            budget_tokens=budget_tokens,
+            tokens=self._rooms.tokens,
+            standing=self._standing(scope, query, filter, wanted),
+            sections=wanted,
+            order=order,
+        )
 
     def get(
         self,
@@ -354,6 +381,28 @@ class Reads(Verbs):
             cubes = self._cubes(reading, scope)
             self._ensure_same_embedder(cubes)
             return self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
+
+    def _standing(
+        self, scope: Scope, query: str, given: Where, wanted: Sequence[SectionName]
+    ) -> builtins.list[Standing]:
+        """What the working and profile sections may hold beside what the question finds."""
+        if "working" not in wanted and "profile" not in wanted:
+            return []
+        with self._reading(scope, action="context") as reading:
+            cids = [cube.cid for cube in self._cubes(reading, scope)]
+            rows = standing_rows(reading, cids, scope.where(given)) if cids else []
+            near = nearness(reading, rows, self._vector(query), self._rooms.vault.model)
+            drawn = sources_of(reading, rows)
+            told = {r.iid: r.id for r in self._visible(reading, builtins.list(drawn.values()))}
+        self._rooms.vault.shown(scope.principal, "context", rows)
+        return [
+            Standing(
+                to_item(row, scope.principal),
+                near.get(row.iid, 0.0),
+                told.get(drawn.get(row.iid, 0)),
+            )
+            for row in rows
+        ]
 
     def _ensure_same_embedder(self, cubes: Sequence[CubeRow]) -> None:
         model = self._rooms.vault.model
