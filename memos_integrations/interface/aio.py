@@ -220,6 +220,8 @@ class AsyncMOS(AsyncReads[MOS]):
         ranking: Ranking | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        llm: object | None = None,
+        vision: object | None = None,
         max_threads: int = 8,
     ) -> None:
         opening = _Once(
@@ -232,6 +234,8 @@ class AsyncMOS(AsyncReads[MOS]):
                 ranking=ranking,
                 clock=clock,
                 settings=settings,
+                llm=llm,
+                vision=vision,
             )
         )
         super().__init__(_Threads(max_threads), opening)

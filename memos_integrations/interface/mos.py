@@ -23,7 +23,7 @@ from memos_integrations.cube.clock import SystemClock
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.ids import LATEST, Seq
-from memos_integrations.cube.ports import Clock, Embedder, TokenCounter, VectorIndex
+from memos_integrations.cube.ports import LLM, Clock, Embedder, TokenCounter, VectorIndex
 from memos_integrations.infrastructure.backends.embedders import (
     CachedEmbedder,
     as_embedder,
@@ -31,6 +31,7 @@ from memos_integrations.infrastructure.backends.embedders import (
     embed_query,
 )
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
+from memos_integrations.infrastructure.backends.llm.as_llm import as_llm, as_vision
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.governance.redaction import RedactionPolicy
 from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
@@ -64,6 +65,7 @@ from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
 from memos_integrations.operation.reading.marks import marks_of
+from memos_integrations.operation.reading_llm.extractor import LLMExtractor
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +97,10 @@ class MOS(
     without; any embedder of LangChain, LlamaIndex or your own will do. ``vectors`` is another
     vector engine than the exact one in memory, or a function that makes one for the embedder's
     fingerprint. ``extractor`` reads facts out of what is said: by default deterministic rules;
-    ``None`` (or ``Settings(extract=False)``) keeps words only. Thread-safe; several processes may
+    ``None`` (or ``Settings(extract=False)``) keeps words only. ``llm`` reads them better: a
+    LangChain chat model, a LlamaIndex LLM, ``"openai:MODEL@http://localhost:11434/v1"`` or your
+    own; when it is away or answers badly the rules do it, and ``task_status`` says so.
+    ``vision`` reads pictures. Thread-safe; several processes may
     open one file.
     """
 
@@ -111,6 +116,8 @@ class MOS(
         clock: Clock | None = None,
         settings: Settings | None = None,
         extractor: Extractor | Literal["default"] | None = "default",
+        llm: object | None = None,
+        vision: object | None = None,
     ) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
             raise InvalidInput("path must be the name of a file, such as agent.db")
@@ -128,6 +135,8 @@ class MOS(
             tokens,
             ranking,
             extractor,
+            llm,
+            vision,
         )
         super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
         if chosen.worker:
@@ -196,8 +205,12 @@ def _compose(
     tokens: TokenCounter | None,
     ranking: Ranking | None,
     extractor: Extractor | str | None,
+    llm: object | None,
+    vision: object | None,
 ) -> Rooms:
     """Build every part and hand each the parts it needs. Nothing else wires anything."""
+    model = None if llm is None else as_llm(llm)
+    sight = None if vision is None else as_vision(vision)
     embeds = _embedder(embedder)
     queue = SqliteQueue()
     vault = MemVault(
@@ -220,11 +233,11 @@ def _compose(
         vault,
         lifecycle,
         embeds,
-        extractor=_extractor(extractor) if settings.extract else None,
+        extractor=_extractor(extractor, model) if settings.extract else None,
         redaction=redaction,
     )
-    organise = ConsolidateStage(vault)
-    images = ImageStage(vault, redaction, None)
+    organise = ConsolidateStage(vault, llm=model)
+    images = ImageStage(vault, redaction, sight)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
@@ -261,6 +274,7 @@ def _compose(
         ),
         embedder=embeds,
         tokens=tokens or EstimatedTokens(),
+        llm=model,
         images=images,
     )
 
@@ -271,11 +285,12 @@ def _index(given: Vectors | None, fingerprint: str) -> VectorIndex:
     return given if isinstance(given, VectorIndex) else given(fingerprint)
 
 
-def _extractor(given: Extractor | str | None) -> Extractor | None:
+def _extractor(given: Extractor | str | None, llm: LLM | None) -> Extractor | None:
     if given is None or isinstance(given, Extractor):
         return given
     if given == "default":
-        return default_extractor()
+        rules = default_extractor()
+        return rules if llm is None else LLMExtractor(llm, fallback=rules)
     raise InvalidInput("extractor must be an Extractor, 'default' or None")
 
 
