@@ -22,6 +22,7 @@ from memos_integrations.infrastructure.vault.vault import SYSTEM
 from memos_integrations.interface.arguments import clean_reason
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.operation.facts.arranging import arrange, slots_of
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import visible
 
@@ -140,7 +141,9 @@ class EraseVerb(Verbs):
         for row in plan.revived:
             state = next_state(State(row.state), Event.SPLIT, item=row.id)
             tx.revise(row, reason=reason, state=state.value, merged_into=None)
+        slots = slots_of(tx, [row.iid for row in plan.take])
         taken = erase.carry_out(tx, plan.take)
+        arrange(tx, slots, thorough=True)  # what the erased facts had ended holds again
         if subject is not None:
             names = self._forget_subject(tx, subject, reason)
             taken = replace(taken, counts=taken.counts | names)

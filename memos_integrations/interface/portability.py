@@ -30,6 +30,7 @@ from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.operation.facts.adopting import adopt
 from memos_integrations.operation.fine_task import queue_fine_stage
 
 PathName = str | os.PathLike[str]
@@ -172,6 +173,7 @@ class PortabilityVerbs(Verbs):
         for ref in staged.blobs.values():
             self._rooms.vault.blobs.renew(ref.sha256)
         done = MemLoader(tx, staged, rules, progress=progress).load(name)
+        adopt(tx, done.cube.cid)
         _audit_load(tx, name, staged, done)
         rows = done.unfinished
         tasks = tuple(

@@ -127,8 +127,8 @@ class TimeVerbs(Verbs):
                 raise InvalidInput(f"cube {theirs.path} is no fork; pass cube=... to compare with")
             other = self._scope(user, agent, session, base)
             (ours,) = self._open_cubes(reading, other)
-            right = reading.governed.listing(cids=[theirs.cid])
-            left = reading.governed.listing(cids=[ours.cid])
+            right = reading.governed.listing(cids=[theirs.cid], pick="told")
+            left = reading.governed.listing(cids=[ours.cid], pick="told")
             origins = origins_of(
                 reading.connection.execute, [row.iid for row in right], base=ours.cid
             )

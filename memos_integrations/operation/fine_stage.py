@@ -141,8 +141,8 @@ class FineStage:
             kept = self._keep_facts(tx, items, read)
             return json.dumps(
                 {
-                    **{"items": len(rows), "folded": folded, "embedded": embedded},
-                    **{"facts": kept.added, "withdrawn": kept.withdrawn},
+                    "items": len(rows), "folded": folded, "embedded": embedded,
+                    "facts": kept.added, "withdrawn": kept.withdrawn,
                     **({"notes": kept.notes} if kept.notes else {}),
                 }
             )

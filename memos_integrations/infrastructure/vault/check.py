@@ -183,6 +183,22 @@ _LOG_RULES = (
         "SELECT e.source FROM edge e WHERE NOT EXISTS (SELECT 1 FROM item i WHERE i.iid = e.source)"
         " OR NOT EXISTS (SELECT 1 FROM item i WHERE i.iid = e.target)",
     ),
+    *(
+        (
+            f"row of {table} without its memory",
+            f"SELECT d.iid FROM {table} d LEFT JOIN item i ON i.iid = d.iid "  # noqa: S608
+            "WHERE i.iid IS NULL",
+        )
+        for table in ("fact", "mention", "spoken_time")
+    ),
+    (
+        "fact and the memory it restates that do not know each other",
+        "SELECT i.iid FROM item i LEFT JOIN fact f ON f.iid = i.iid "
+        "LEFT JOIN item s ON s.iid = i.drawn_from "
+        "WHERE i.drawn_from IS NOT NULL AND (f.iid IS NULL OR s.iid IS NULL) "
+        "UNION ALL SELECT f.iid FROM fact f JOIN item i ON i.iid = f.iid "
+        "WHERE i.drawn_from IS NULL",
+    ),
     (
         "time that runs backwards in the log",
         "SELECT b.seq FROM outbox a JOIN outbox b ON b.seq = a.seq + 1 WHERE b.at < a.at",

@@ -30,13 +30,14 @@ WHERE f.cid = ? AND f.slot = ? AND v.state IN ('generated', 'activated', 'frozen
 Pair = tuple[int, str, int]
 
 
-def arrange(tx: Transaction, slots: Iterable[Slot], *, after_erase: bool = False) -> None:
+def arrange(tx: Transaction, slots: Iterable[Slot], *, thorough: bool = False) -> None:
     """Set the intervals and links of every fact in these slots.
 
-    ``after_erase``: what contradicted them may have left no trace to go by.
+    ``thorough``: also where nothing contradicts them any more, for what did may have been
+    taken away.
     """
     for cid, key in sorted(slots):
-        if not after_erase and _undisputed(tx, cid, key):
+        if not thorough and _undisputed(tx, cid, key):
             continue
         rows = tx.execute(_FACTS, (_PRESENT, cid, key)).fetchall()
         facts = [

@@ -21,6 +21,8 @@ from memos_integrations.infrastructure.vault.governed import Asking, Governed, I
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
+from memos_integrations.operation.facts.adopting import adopt
+from memos_integrations.operation.fine_task import queue_cube
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -115,6 +117,7 @@ def fork(
     new = {row.iid: item.iid for row, item in zip(rows, made, strict=True)}
     _copy_vectors(tx, rows, new)
     _copy_links(tx, branch, new, seq)
+    adopt(tx, branch.cid)
     if source.embedding:
         tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (source.embedding, branch.cid))
     return branch
@@ -252,6 +255,7 @@ def merge_branch(
     take = plan.take + (plan.conflicts if on_conflict == "theirs" else [])
     changed = [_take(tx, *each, reason=reason) for each in take]
     made = _insert_copies(tx, base, plan.new, reason=reason)
+    queue_cube(tx, base.cid)
     if tx.governed(Permission.WRITE).gates([branch.cid])[0].open:
         # Whoever may only read the branch leaves its mark alone: its owner's next merge counts.
         tx.execute("UPDATE cube SET fork_seq = ? WHERE cid = ?", (tx.seq, branch.cid))
@@ -261,6 +265,8 @@ def merge_branch(
 def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
     plan = _Merge([], [], [])
     rows = tx.governed().listing(cids=[branch.cid], pick="present")
+    drawn = _drawn(tx, branch)  # facts follow from what was told: the fine stage draws them anew
+    rows = [row for row in rows if row.iid not in drawn]
     origins = origins_of(tx.connection.execute, [row.iid for row in rows], base=base.cid)
     ours = {r.iid: r for r in current(tx, list(origins.values())) if r.cid == base.cid}
     for theirs in reversed(rows):
@@ -275,6 +281,11 @@ def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
         found = plan.take if _face(mine) == _face(then) else plan.conflicts
         found.append((mine, theirs, copied))
     return plan
+
+
+def _drawn(tx: Transaction, cube: CubeRow) -> set[int]:
+    sql = "SELECT iid FROM item WHERE cid = ? AND drawn_from IS NOT NULL"
+    return {iid for (iid,) in tx.execute(sql, (cube.cid,)).fetchall()}
 
 
 def _at_fork(tx: Transaction, row: Stored, branch: CubeRow) -> Stored:

@@ -9,7 +9,7 @@ DELETE FROM part_vector
 WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
 
 -- name: contents
-DELETE FROM content
+DELETE FROM main.content
 WHERE tid IN (SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(:items)))
 
 -- name: versions
@@ -27,13 +27,22 @@ DELETE FROM access WHERE iid IN (SELECT value FROM json_each(:items))
 DELETE FROM spoken_time WHERE iid IN (SELECT value FROM json_each(:items))
 
 -- name: facts
-DELETE FROM fact WHERE iid IN (SELECT value FROM json_each(:items))
+DELETE FROM fact WHERE iid IN (
+    SELECT value FROM json_each(:items)
+    UNION ALL SELECT iid FROM item WHERE drawn_from IN (SELECT value FROM json_each(:items)))
+
+-- name: kept_facts
+-- One under a legal hold stays when its source goes, as a memory of its own.
+UPDATE item SET drawn_from = NULL WHERE drawn_from IN (SELECT value FROM json_each(:items))
 
 -- name: mentions
 DELETE FROM mention WHERE iid IN (SELECT value FROM json_each(:items))
 
 -- name: usage
 DELETE FROM usage WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: heats
+DELETE FROM heat WHERE iid IN (SELECT value FROM json_each(:items))
 
 -- name: blob_uses
 DELETE FROM blob_use WHERE iid IN (SELECT value FROM json_each(:items))
