@@ -23,6 +23,7 @@ from memos_integrations.cube.errors import (
     VaultDamaged,
 )
 from memos_integrations.infrastructure.durable_file import full_disk_is_typed
+from memos_integrations.infrastructure.vault.packing import see_words
 from memos_integrations.infrastructure.vault.sql import migrations
 
 _APPLICATION_ID = 0x4D454D4F  # "MEMO"
@@ -218,7 +219,9 @@ class Readers:
                 raise UsageError("this MOS is closed; open the file again")
             if self._idle:
                 return self._idle.pop()
-        return connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
+        connection = connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
+        see_words(connection)
+        return connection
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:

@@ -269,6 +269,8 @@ class Transaction:
         seq = self.next_seq()
         tid = old.tid
         if words is not None:
+            if old.storage_mode == "cold":  # words that are written now lie unpacked
+                changes.setdefault("storage_mode", "warm")
             tid = seq
             self._connection.execute(
                 self._sql["content"], _content_values(seq, old.cid, old.iid, words)

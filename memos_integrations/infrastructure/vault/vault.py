@@ -38,6 +38,7 @@ from memos_integrations.cube.ports import (
 )
 from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
 from memos_integrations.infrastructure.backends.part_vectors import PartVectors
+from memos_integrations.cube.usage import HALF_LIFE_SECONDS
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
 from memos_integrations.infrastructure.vault.check import CheckReport, check
@@ -52,6 +53,7 @@ from memos_integrations.infrastructure.vault.erase import PENDING, Taken
 from memos_integrations.infrastructure.vault.governed import NOW, Asking, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
 from memos_integrations.infrastructure.vault.outside import OutsideVectors
+from memos_integrations.infrastructure.vault.packing import see_words
 from memos_integrations.infrastructure.vault.projections import (
     ColumnProjection,
     Follower,
@@ -67,6 +69,7 @@ from memos_integrations.infrastructure.vault.scrub import Scan, cut_log, scrub
 from memos_integrations.infrastructure.vault.search_space import Indexes, Past, Space, open_space
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.infrastructure.vault.usage_records import warm_up
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -93,6 +96,7 @@ class MemVault:
         busy_seconds: float = 10.0,
         audit_key: bytes | None = None,
         audit_reads: bool = True,
+        half_life_seconds: float = HALF_LIFE_SECONDS,
         marks: Callable[[str], int] = plain_marks,
     ) -> None:
         self.path = path
@@ -105,6 +109,7 @@ class MemVault:
             connection = connect(path, synchronous=synchronous, busy_seconds=busy_seconds)
             try:
                 migrate(connection, path)
+                see_words(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -133,6 +138,8 @@ class MemVault:
         self._past = Past(marks=marks)
         self._traces = ReadLog(self._write_traces)
         self._audit_reads = audit_reads
+        self.half_life_seconds = half_life_seconds
+        """After how long the heat that a read leaves has halved."""
         self._closed = False
         self._listeners: list[Callable[[], None]] = []
         atexit.register(_close_if_alive, weakref.ref(self))
@@ -379,6 +386,7 @@ class MemVault:
             sql = queries("writes")["usage"]
             for item, (count, last) in traces.usage.items():
                 tx.execute(sql, (item, count, last))
+                warm_up(tx, item, reads=count, at=last, half_life_seconds=self.half_life_seconds)
             if traces.entries:
                 self.audit_log.extend(tx, traces.entries, at=tx.at)
 

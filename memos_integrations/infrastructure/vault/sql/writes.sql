@@ -20,7 +20,7 @@ INSERT INTO item (
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: content
-INSERT INTO content (tid, cid, iid, fold, text, data, spans) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO main.content (tid, cid, iid, fold, text, data, spans) VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: version
 INSERT INTO version (

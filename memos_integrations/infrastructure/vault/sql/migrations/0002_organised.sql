@@ -43,3 +43,29 @@ CREATE TABLE mention (
     PRIMARY KEY (cid, entity, iid)
 ) WITHOUT ROWID;
 CREATE INDEX mention_item ON mention (iid);
+
+-- Words of cold memories, compressed; `text` is then empty. Connections read `content` through a
+-- view of their own that unpacks, so no query can forget to.
+ALTER TABLE content ADD COLUMN packed BLOB;
+
+-- Reads of a memory, decayed to `at`; and when it last changed its tier.
+CREATE TABLE heat (
+    iid   INTEGER PRIMARY KEY,
+    score REAL NOT NULL,
+    at    INTEGER NOT NULL,
+    moved INTEGER
+);
+
+-- Whose task it is, so that the queue can be shared fairly and measured per tenant.
+ALTER TABLE task ADD COLUMN tenant TEXT NOT NULL DEFAULT '';
+CREATE INDEX task_tenant ON task (tenant, priority DESC, tid)
+    WHERE state IN ('waiting', 'running');
+CREATE INDEX task_ended ON task (state, updated)
+    WHERE state IN ('completed', 'cancelled', 'failed');
+UPDATE task SET tenant = coalesce((SELECT c.tenant FROM cube c WHERE c.cid = task.cid), '');
+
+-- How much of the queue each tenant was served, in units of work since it last fell idle.
+CREATE TABLE task_share (
+    tenant TEXT PRIMARY KEY,
+    served REAL NOT NULL
+) WITHOUT ROWID;
