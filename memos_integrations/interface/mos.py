@@ -65,7 +65,6 @@ from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
 from memos_integrations.operation.reading.marks import marks_of
-from memos_integrations.operation.reading_llm.extractor import LLMExtractor
 
 _log = logging.getLogger(__name__)
 
@@ -289,9 +288,15 @@ def _extractor(given: Extractor | str | None, llm: LLM | None) -> Extractor | No
     if given is None or isinstance(given, Extractor):
         return given
     if given == "default":
-        rules = default_extractor()
-        return rules if llm is None else LLMExtractor(llm, fallback=rules)
+        return default_extractor() if llm is None else _read_by(llm)
     raise InvalidInput("extractor must be an Extractor, 'default' or None")
+
+
+def _read_by(llm: LLM) -> Extractor:
+    # Here, so that only those who give a model wait for what checks its answers.
+    from memos_integrations.operation.reading_llm.extractor import LLMExtractor  # noqa: PLC0415
+
+    return LLMExtractor(llm, fallback=default_extractor())
 
 
 def _embedder(given: object | None) -> Embedder | None:

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.ports import LLM, VisionModel
 from memos_integrations.infrastructure.backends.llm.langchain import LangChainLLM
 from memos_integrations.infrastructure.backends.llm.llama_index import LlamaIndexLLM
-from memos_integrations.infrastructure.backends.llm.openai_compatible import OpenAICompatible
+
+if TYPE_CHECKING:
+    from memos_integrations.infrastructure.backends.llm.openai_compatible import OpenAICompatible
 
 _PREFIX = "openai:"
 _EXAMPLE = '"openai:qwen2.5:7b@http://localhost:11434/v1"'
@@ -54,6 +56,11 @@ def as_vision(given: object) -> VisionModel:
 
 
 def _endpoint(given: str | Mapping[Any, Any]) -> OpenAICompatible:
+    # Here, as HTTP and TLS take 40 ms to import and most programs give no endpoint.
+    from memos_integrations.infrastructure.backends.llm.openai_compatible import (  # noqa: PLC0415
+        OpenAICompatible,
+    )
+
     if isinstance(given, str):
         model, _, url = given.removeprefix(_PREFIX).rpartition("@")
         if not given.startswith(_PREFIX) or not model:

@@ -13,7 +13,7 @@ from memos_integrations.infrastructure.backends.llm.framework import (
     refuses_format,
     was_cut_off,
 )
-from memos_integrations.infrastructure.backends.llm.openai_compatible import data_uri
+from memos_integrations.infrastructure.backends.llm.pictures import seen_with
 
 
 class LangChainLLM:
@@ -55,10 +55,7 @@ class LangChainLLM:
 
     def describe(self, image: bytes, *, media_type: str, prompt: str) -> Completion:
         """See ``VisionModel.describe``."""
-        content = [
-            {"type": "text", "text": prompt},
-            {"type": "image_url", "image_url": {"url": data_uri(image, media_type)}},
-        ]
+        content = seen_with(prompt, image, media_type)
         return self._asked([{"role": "user", "content": content}], {})
 
     def _asked_for(

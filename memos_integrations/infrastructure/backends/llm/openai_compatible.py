@@ -7,10 +7,8 @@ key, reach no log and no error of ours.
 
 from __future__ import annotations
 
-import base64
 import json
 import math
-import re
 import threading
 import time
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from memos_integrations.cube.errors import InvalidInput, LLMUnavailable, UsageError
+from memos_integrations.cube.errors import LLMUnavailable, UsageError
 from memos_integrations.cube.ports import Completion
 from memos_integrations.infrastructure.backends.llm.http_exchange import (
     Limits,
@@ -26,13 +24,12 @@ from memos_integrations.infrastructure.backends.llm.http_exchange import (
     Reply,
     post_json,
 )
+from memos_integrations.infrastructure.backends.llm.pictures import seen_with
 
 Mode: TypeAlias = Literal["json_schema", "json_object", "plain"]
 _MODES: Final[tuple[Mode, ...]] = ("json_schema", "json_object", "plain")
 _REFUSALS = frozenset({400, 404, 415, 422, 501})
 """Statuses an endpoint gives to a field it does not know."""
-_IMAGE_TYPE = re.compile(r"image/(?:png|jpeg|gif|webp)")
-_MAX_IMAGE_BYTES = 20_000_000
 _MAX_REST_SECONDS = 3_600.0
 _CUT_OFF = frozenset({"length", "max_tokens", "content_filter"})
 
@@ -93,10 +90,7 @@ class OpenAICompatible:
 
     def describe(self, image: bytes, *, media_type: str, prompt: str) -> Completion:
         """See ``VisionModel.describe``. Raises ``InvalidInput`` for what is no such picture."""
-        content = [
-            {"type": "text", "text": prompt},
-            {"type": "image_url", "image_url": {"url": data_uri(image, media_type)}},
-        ]
+        content = seen_with(prompt, image, media_type)
         body = {**self._fields, "messages": [{"role": "user", "content": content}]}
         return self._answer(body, body, None)
 
@@ -137,15 +131,6 @@ class OpenAICompatible:
             with self._lock:
                 self._rest_until = time.monotonic() + rest
         raise _unavailable(f"{self._place.shown} {_said(reply.status)}", rest)
-
-
-def data_uri(image: bytes, media_type: str) -> str:
-    """A picture as a URL that holds it. Raises ``InvalidInput`` for what cannot be sent."""
-    if not _IMAGE_TYPE.fullmatch(media_type):
-        raise InvalidInput("a picture is image/png, image/jpeg, image/gif or image/webp")
-    if not 0 < len(image) <= _MAX_IMAGE_BYTES:
-        raise InvalidInput(f"a picture has 1 to {_MAX_IMAGE_BYTES} bytes, not {len(image)}")
-    return f"data:{media_type};base64,{base64.b64encode(image).decode()}"
 
 
 def _headers(api_key: str | None, place: Place) -> dict[str, str]:
