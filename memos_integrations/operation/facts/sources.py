@@ -117,7 +117,7 @@ def _extract(
     except BackendUnavailable as error:
         if not last_try or not isinstance(extractor, SupportsFallback):
             raise
-        return extractor.fall_back(turns, type(error).__name__)
+        return extractor.fall_back(turns, f"{type(error).__name__}: {error}"[:200])
 
 
 def _believed(turn: TurnText, found: Extraction) -> Extraction:

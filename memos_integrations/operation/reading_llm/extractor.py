@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from memos_integrations.cube.errors import UsageError
+from memos_integrations.cube.errors import BackendUnavailable, LLMUnavailable, UsageError
 from memos_integrations.cube.facts import Extraction, Extractor, Fact, Mention, TurnText
 from memos_integrations.cube.ports import LLM
 from memos_integrations.operation.reading_llm.grounding import Ground, Ungrounded, fact, mention
@@ -21,7 +21,7 @@ from memos_integrations.operation.reading_llm.prompt import (
     new_boundary,
 )
 from memos_integrations.operation.reading_llm.schema import TurnsRead
-from memos_integrations.operation.reading_llm.structured import structured
+from memos_integrations.operation.reading_llm.structured import Structured, structured
 
 _MAX_FACTS_PER_TURN = 24
 _CHARS_PER_TOKEN = 3
@@ -80,20 +80,28 @@ class LLMExtractor:
         turns = [turn for _, turn in batch]
         if _cost(turns[0]) > self._budget.prompt_tokens:
             return self._placed(batch, self._by_rules(turns, "too long: read by rules"))
-        answer = structured(
-            self._llm,
-            extraction_prompt(turns, self._boundary()),
-            TurnsRead,
-            system=EXTRACT_SYSTEM,
-            max_tokens=self._budget.answer_tokens,
-            check=lambda read: _in_range(read, len(turns)),
-        )
+        answer = self._asked(turns)
         if answer.value is not None:
             return self._placed(batch, self._grounded(turns, answer.value))
         if answer.why == "truncated" and len(batch) > 1:
             half = len(batch) // 2
             return self._read(batch[:half]) | self._read(batch[half:])
         return self._placed(batch, self._by_rules(turns, f"invalid: {answer.why}"))
+
+    def _asked(self, turns: Sequence[TurnText]) -> Structured[TurnsRead]:
+        try:
+            return structured(
+                self._llm,
+                extraction_prompt(turns, self._boundary()),
+                TurnsRead,
+                system=EXTRACT_SYSTEM,
+                max_tokens=self._budget.answer_tokens,
+                check=lambda read: _in_range(read, len(turns)),
+            )
+        except BackendUnavailable:
+            raise
+        except Exception as error:
+            raise LLMUnavailable(f"{self.name} failed ({type(error).__name__})") from error
 
     def _placed(self, batch: _Numbered, found: Sequence[Extraction]) -> dict[int, Extraction]:
         return {place: one for (place, _), one in zip(batch, found, strict=True)}
