@@ -156,6 +156,7 @@ class TaskVerbs(Verbs):
             row = require_cube(tx, scope, Permission.ADMIN)
             tx.gate(row, Permission.ADMIN)
             tx.execute("DELETE FROM embedding WHERE cid = ?", (row.cid,))
+            tx.execute("DELETE FROM part_vector WHERE cid = ?", (row.cid,))
             tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (row.cid,))
             found = tx.execute(
                 "SELECT iid FROM version WHERE cid = ? AND seq_to > ? AND tid IS NOT NULL "

@@ -9,38 +9,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from memos_integrations.cube.errors import EmbedderMismatch
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.facts import Extractor
-from memos_integrations.cube.header import State
-from memos_integrations.cube.ports import Embedder, Matrix, Task
+from memos_integrations.cube.header import Relation, State
+from memos_integrations.cube.ports import Embedder, Task
 from memos_integrations.infrastructure.governance.redaction import RedactionPolicy
-from memos_integrations.infrastructure.vault.indexed_text import indexed_text
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.embedding import Made, Wording, embed, keep, wordings
 from memos_integrations.operation.facts.keeping import FactKeeper, Kept
 from memos_integrations.operation.facts.sources import Read, read_turns, turn_texts
 from memos_integrations.operation.fine_task import FINE, queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.near import Near, nearest, sketch
 
 __all__ = ["FINE", "FineStage"]
 
 Effect = Callable[[Transaction], str | None]
-_BATCH = 64
-
-
-@dataclass(slots=True)
-class _Words:
-    """Words to embed, with the number they are kept under."""
-
-    tid: int
-    text: str
 
 
 class FineStage:
@@ -73,8 +62,10 @@ class FineStage:
 
     def prepare_many(self, tasks: Sequence[Task]) -> list[Effect]:
         """As ``prepare``, with one pass of the model over all tasks."""
-        words = {task.id: self._words(_items(task)) for task in tasks}
-        vectors = self._embed(words)
+        words = {task.id: self._wordings(task) for task in tasks}
+        vectors: Made = {}
+        if self._embedder is not None:
+            vectors = embed(self._embedder, words, progress=self._progress)
         read = self._read(tasks)
         for task in tasks:
             self._progress.pop(task.id, None)
@@ -91,45 +82,16 @@ class FineStage:
             turns = turn_texts(connection, items)
         return read_turns(self._extractor, turns, last_try=last_try)
 
-    def _words(self, items: Sequence[int]) -> list[_Words]:
-        """The words of these items that have no vector of this model yet."""
+    def _wordings(self, task: Task) -> list[Wording]:
         if self._embedder is None:
             return []
-        with self._vault.readers.snapshot() as connection:
-            rows = connection.execute(
-                "SELECT t.tid, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
-                "FROM version v JOIN content t ON t.tid = v.tid "
-                "LEFT JOIN embedding e ON e.tid = t.tid AND e.model = ? "
-                "WHERE v.seq_to > ? AND e.tid IS NULL "
-                "AND v.iid IN (SELECT value FROM json_each(?))",
-                (self._embedder.fingerprint, 2**63 - 2, json.dumps(list(items))),
-            ).fetchall()
-        return [
-            _Words(tid, indexed_text(text=text, spans=spans, speaker=who, time=time))
-            for tid, text, spans, who, time in rows
-        ]
-
-    def _embed(self, words: dict[str, list[_Words]]) -> dict[int, np.ndarray]:
-        if self._embedder is None:
-            return {}
-        made: dict[int, np.ndarray] = {}
-        todo = [(task, word) for task, each in words.items() for word in each]
-        todo.sort(key=lambda pair: len(pair[1].text))  # like lengths together: less padding
-        for start in range(0, len(todo), _BATCH):
-            batch = todo[start : start + _BATCH]
-            for (_, word), vector in zip(
-                batch, self._embedder.embed([word.text for _, word in batch]), strict=True
-            ):
-                made[word.tid] = vector
-            for task, _ in batch:
-                self._progress[task] = (start + len(batch)) / len(todo)
-        return made
+        return wordings(self._vault, _items(task), model=self._embedder.fingerprint)
 
     def _effect(
         self,
         task: Task,
-        words: Sequence[_Words],
-        vectors: dict[int, np.ndarray],
+        words: Sequence[Wording],
+        vectors: Made,
         read: dict[int, Read],
     ) -> Effect:
         items = _items(task)
@@ -137,12 +99,15 @@ class FineStage:
         def effect(tx: Transaction) -> str:
             rows = current(tx, items)
             embedded = self._keep_vectors(tx, rows, words, vectors)
-            folded = self._settle(tx, rows)
+            folded, near = self._settle(tx, rows, read)
             kept = self._keep_facts(tx, items, read)
             return json.dumps(
                 {
-                    "items": len(rows), "folded": folded, "embedded": embedded,
-                    "facts": kept.added, "withdrawn": kept.withdrawn,
+                    "items": len(rows),
+                    "folded": folded,
+                    "embedded": embedded,
+                    "facts": kept.added,
+                    "withdrawn": kept.withdrawn,
                     **({"notes": kept.notes} if kept.notes else {}),
                 }
             )
@@ -158,39 +123,46 @@ class FineStage:
         return kept
 
     def _keep_vectors(
-        self,
-        tx: Transaction,
-        rows: Sequence[Stored],
-        words: Sequence[_Words],
-        vectors: dict[int, np.ndarray],
+        self, tx: Transaction, rows: Sequence[Stored], words: Sequence[Wording], vectors: Made
     ) -> int:
-        # The words may have been corrected or erased since: only those still told get a vector.
-        told = {row.tid for row in rows}
-        tids = [word.tid for word in words if word.tid in told and word.tid in vectors]
-        if not tids or self._embedder is None:
+        if not rows or not vectors or self._embedder is None:
             return 0
-        cid = rows[0].cid
-        _claim_cube(tx, cid, self._embedder.fingerprint)
-        matrix: Matrix = np.stack([vectors[tid] for tid in tids])
-        tx.embed(cid, tids, self._embedder.fingerprint, matrix)
+        cid, model = rows[0].cid, self._embedder.fingerprint
+        _claim_cube(tx, cid, model)
+        told = {row.tid for row in rows}
+        tids = set(keep(tx, cid, words, vectors, told=told, model=model))
         for row in rows:
-            if row.tid in set(tids) and row.state != State.GENERATED:
+            if row.tid in tids and row.state != State.GENERATED:
                 tx.emit(EventKind.EMBEDDED, cid, row.iid, version=row.version)
         return len(tids)
 
-    def _settle(self, tx: Transaction, rows: Iterable[Stored]) -> int:
-        """Fold exact duplicates, activate the rest; how many were folded."""
-        folded = 0
+    def _settle(
+        self, tx: Transaction, rows: Iterable[Stored], read: dict[int, Read]
+    ) -> tuple[int, int]:
+        """Fold duplicates, activate the rest, link near ones; how many were folded and linked."""
+        folded = linked = 0
         for row in rows:
             if row.state != State.GENERATED:
                 continue
             kept = _original(tx, row)
+            near = None if kept is not None else self._near(tx, row, read.get(row.iid))
+            if near is not None and near.same:
+                kept = near.row
             if kept is None:
                 tx.revise(row, reason="fine stage", state=State.ACTIVATED.value)
             else:
                 self._lifecycle.fold(tx, row, kept, reason=f"repeats {kept.id}")
                 folded += 1
-        return folded
+            if near is not None:
+                tx.link(row, Relation.RELATES_TO, near.row)
+                linked += 1
+        return folded, linked
+
+    def _near(self, tx: Transaction, row: Stored, read: Read | None) -> Near | None:
+        """The earlier message that is nearly the same; unread words tell no dates, so none."""
+        if read is None or read.tid != row.tid:
+            return None
+        return nearest(tx, row, sketch(tx, row), read.found.times)
 
 
 def _told(tx: Transaction, items: Sequence[int]) -> list[Stored]:

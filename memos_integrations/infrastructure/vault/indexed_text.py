@@ -13,7 +13,12 @@ from memos_integrations.infrastructure.governance.redaction import mask, spans_f
 
 def indexed_text(*, text: str, spans: str | None, speaker: str | None, time: int) -> str:
     """``"Maya (8 May 2026): ..."``; the date alone where the speaker is unknown."""
-    shown = text if spans is None else mask(text, spans_from_json(spans), keep=frozenset())
+    shown = bare_text(text=text, spans=spans)
     said = from_micros(time)
     date = f"{said.day} {said:%B %Y}"
     return f"{speaker} ({date}): {shown}" if speaker else f"({date}): {shown}"
+
+
+def bare_text(*, text: str, spans: str | None) -> str:
+    """The words alone, with everything sensitive masked."""
+    return text if spans is None else mask(text, spans_from_json(spans), keep=frozenset())

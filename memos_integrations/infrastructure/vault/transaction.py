@@ -16,7 +16,7 @@ from memos_integrations.cube.errors import AccessDenied, IdempotencyConflict, No
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import Relation
 from memos_integrations.cube.ids import CubePath, ItemId, Seq, clean_name, home_owner, new_item_id
-from memos_integrations.cube.ports import Matrix, TaskQueue, TaskSpec
+from memos_integrations.cube.ports import Matrix, TaskQueue, TaskSpec, Vector
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog
 from memos_integrations.infrastructure.vault.governed import Asking, Gate, Governed, Pick
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, dumps_or_none
@@ -336,6 +336,11 @@ class Transaction:
             for tid, vector in zip(tids, vectors, strict=True)
         ]
         self._connection.executemany(self._sql["embedding"], rows)
+
+    def embed_parts(self, cid: int, model: str, parts: Sequence[tuple[int, int, Vector]]) -> None:
+        """As ``embed``, for (content, part, vector): bare words are part 0, sentences follow."""
+        rows = [(tid, part, cid, model, vec.astype("<f4").tobytes()) for tid, part, vec in parts]
+        self._connection.executemany(self._sql["part_vector"], rows)
 
     def grant(self, grant: Grant, *, cid: int, iid: int | None) -> None:
         """Write an access rule; replaces one for the same subject, scope and effect."""

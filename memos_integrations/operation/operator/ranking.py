@@ -72,8 +72,8 @@ class Ranking:
 
     def values(self, pool: Pool) -> NDArray[np.float32]:
         """Shape (items, signals): the value of each switched-on signal for each item."""
-        if not self.signals:
-            return np.zeros((len(pool), 0), dtype=np.float32)
+        if not self.signals or not len(pool):
+            return np.zeros((len(pool), len(self.signals)), dtype=np.float32)
         return np.stack([signal.values(pool) for signal in self.signals], axis=1)
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -80,6 +80,10 @@ INSERT INTO idempotency (tenant, actor, key, request, result, created) VALUES (?
 INSERT INTO embedding (tid, cid, model, vec) VALUES (?, ?, ?, ?)
 ON CONFLICT (tid) DO UPDATE SET model = excluded.model, vec = excluded.vec
 
+-- name: part_vector
+INSERT INTO part_vector (tid, part, cid, model, vec) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (tid, part) DO UPDATE SET model = excluded.model, vec = excluded.vec
+
 -- name: usage
 INSERT INTO usage (iid, count, last)
 SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM item WHERE iid = ?1)
