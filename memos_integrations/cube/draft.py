@@ -45,6 +45,8 @@ class Draft:
     provenance: str | None = None
     """JSON array of steps; made by the reader."""
     fork_origin: int | None = None
+    call: tuple[str, str] | None = None
+    """Tool and canonical arguments of the call it tells of; kept as a keyed hash only."""
     drawn_from: int | None = None
     """Item row of the memory whose words this one restates: a fact the fine stage drew."""
 

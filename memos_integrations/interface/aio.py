@@ -272,6 +272,7 @@ class AsyncMOS(AsyncReads[MOS]):
     audit_head = _offloaded(MOS.audit_head)
     erase = _offloaded(MOS.erase, "slow")
 
+    feedback = _offloaded(MOS.feedback)
     consolidate = _offloaded(MOS.consolidate)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
 
@@ -280,6 +281,13 @@ class AsyncMOS(AsyncReads[MOS]):
     documents = _offloaded(MOS.documents)
     document = _offloaded(MOS.document)
     forget_document = _offloaded(MOS.forget_document)
+    remember_tool = _offloaded(MOS.remember_tool)
+    recall_tool = _offloaded(MOS.recall_tool)
+
+    working_set = _offloaded(MOS.working_set)
+    plan = _offloaded(MOS.plan, "slow")
+    rebalance = _offloaded(MOS.rebalance, "slow")
+    prune_tasks = _offloaded(MOS.prune_tasks)
 
     task_status = _offloaded(MOS.task_status)
     cancel_task = _offloaded(MOS.cancel_task)

@@ -33,6 +33,14 @@ def clean_json(value: Mapping[str, Any], what: str) -> dict[str, Any]:
     return plain
 
 
+def clean_value(value: object, what: str, *, max_chars: int) -> Any:
+    """Any one value as plain JSON data, at most ``max_chars`` long as JSON; as ``clean_json``."""
+    plain = _plain(value, what, 0)
+    if len(json.dumps(plain)) > max_chars:
+        raise InvalidInput(f"{what} is larger than {max_chars} characters of JSON")
+    return plain
+
+
 def _plain(value: object, what: str, depth: int) -> Any:
     if depth > _MAX_DEPTH:
         raise InvalidInput(f"{what} is nested deeper than {_MAX_DEPTH} levels")

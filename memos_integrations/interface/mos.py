@@ -34,7 +34,7 @@ from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.llm.as_llm import as_llm, as_vision
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.governance.redaction import RedactionPolicy
-from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
+from memos_integrations.infrastructure.queue.fair import FairQueue
 from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
@@ -44,15 +44,20 @@ from memos_integrations.interface.document_verbs import DocumentReads, DocumentV
 from memos_integrations.interface.erase_verb import EraseVerb
 from memos_integrations.interface.fact_verbs import FactVerbs
 from memos_integrations.interface.familiar import FamiliarNames
+from memos_integrations.interface.feedback_verbs import FeedbackVerbs
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
 from memos_integrations.interface.rank_verbs import RankVerbs
+from memos_integrations.interface.hot_lines import HotLines
+from memos_integrations.interface.pressure import Pressure
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
+from memos_integrations.interface.schedule_verbs import ScheduleVerbs
 from memos_integrations.interface.settings import Settings
 from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
+from memos_integrations.interface.tool_verbs import ToolVerbs
 from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
@@ -64,6 +69,10 @@ from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
+from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.policy import Policy
+from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
+from memos_integrations.operation.scheduler.upkeep import SCHEDULE, ScheduleStage, Upkeep
 from memos_integrations.operation.reading.marks import marks_of
 
 _log = logging.getLogger(__name__)
@@ -81,12 +90,15 @@ class MOS(
     FamiliarNames,
     FactVerbs,
     DocumentVerbs,
+    ToolVerbs,
     RankVerbs,
     TimeVerbs,
     GovernanceVerbs,
     EraseVerb,
     PortabilityVerbs,
     OrganiseVerbs,
+    ScheduleVerbs,
+    FeedbackVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 
@@ -138,6 +150,9 @@ class MOS(
             vision,
         )
         super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
+        if chosen.schedule_seconds is not None:
+            upkeep = Upkeep(rooms.vault, every_seconds=chosen.schedule_seconds)
+            rooms.vault.on_commit(upkeep.due)
         if chosen.worker:
             rooms.vault.on_commit(rooms.worker.notify)
             rooms.worker.start()
@@ -211,7 +226,7 @@ def _compose(
     model = None if llm is None else as_llm(llm)
     sight = None if vision is None else as_vision(vision)
     embeds = _embedder(embedder)
-    queue = SqliteQueue()
+    queue = FairQueue()
     vault = MemVault(
         path,
         clock=clock,
@@ -223,6 +238,7 @@ def _compose(
         busy_seconds=settings.busy_seconds,
         audit_key=settings.audit_key,
         audit_reads=settings.audit_reads,
+        half_life_seconds=settings.half_life_seconds,
         marks=marks_of,
     )
     fresh = None if embeds is None else FreshVectors(embeds)
@@ -237,6 +253,10 @@ def _compose(
     )
     organise = ConsolidateStage(vault, llm=model)
     images = ImageStage(vault, redaction, sight)
+    counter = tokens or EstimatedTokens()
+    scheduler = MemScheduler(vault, rules=_rules(settings))
+    lines = HotLines(counter, max_bytes=settings.hot_bytes)
+    vault.on_erase(lines.forget)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
@@ -246,6 +266,7 @@ def _compose(
             CONSOLIDATE: organise,
             REBUILD: organise,
             READ_IMAGE: images,
+            SCHEDULE: ScheduleStage(vault, scheduler),
         },
         clock=clock,
         name=f"{os.getpid()}-{id(vault):x}",
@@ -272,9 +293,24 @@ def _compose(
             lifecycle, model=None if embeds is None else embeds.fingerprint, redaction=redaction
         ),
         embedder=embeds,
-        tokens=tokens or EstimatedTokens(),
+        tokens=counter,
         llm=model,
         images=images,
+        scheduler=scheduler,
+        lines=lines,
+        pressure=Pressure(vault, queue, settings=settings),
+    )
+
+
+def _rules(settings: Settings) -> Rules:
+    each = settings.hot_bytes_per_tenant
+    return Rules(
+        policy=Policy(half_life_seconds=settings.half_life_seconds),
+        hot=Budget(
+            Allowance(bytes=settings.hot_bytes),
+            Allowance() if each is None else Allowance(bytes=each),
+        ),
+        work=Budget(Allowance(seconds=settings.form_seconds)),
     )
 
 

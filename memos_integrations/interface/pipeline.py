@@ -23,8 +23,9 @@ from memos_integrations.interface.arguments import texts
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.idempotency import Request
 from memos_integrations.interface.portability import renewed
-from memos_integrations.interface.reader import About, Messages, as_enum, as_list, read_turn
+from memos_integrations.interface.reader import About, Messages, as_enum, as_list
 from memos_integrations.interface.scope import Scope
+from memos_integrations.interface.tool_messages import read_messages
 from memos_integrations.interface.updates import update_columns
 
 Execute = Callable[[Scope, Sequence[Operation], str | None, Request], list[AddResult | Changed]]
@@ -48,7 +49,8 @@ class Pipeline:
         """As ``MOS.add``; a message that cannot be stored refuses the whole pipeline."""
         rooms, told = self._rooms, About.of(**about)
         renewed(rooms.vault, told.blobs)
-        turns = [read_turn(message, place) for place, message in enumerate(as_list(messages))]
+        read, calls = read_messages(as_list(messages))
+        turns = [turn for place, turn in enumerate(read) if place not in calls]
         drafts, refused = rooms.reader.read(
             turns, told, self._scope.principal, now=rooms.vault.now()
         )

@@ -35,6 +35,7 @@ from memos_integrations.infrastructure.governance.redaction import (
 from memos_integrations.infrastructure.vault.rows import masked
 from memos_integrations.interface.arguments import span_micros
 from memos_integrations.interface.json_values import clean_json, clean_labels
+from memos_integrations.operation.tool_traces import ToolTrace
 
 Message: TypeAlias = str | Mapping[str, Any] | object
 Messages: TypeAlias = Message | Sequence[Message]
@@ -44,6 +45,8 @@ _USUAL_ROLES = ("user", "assistant", "tool", "system")
 _TRUST_OF_ROLE = {"assistant": Trust.INFERENCE, "tool": Trust.TOOL}
 _ORIGIN_OF_ROLE = {"assistant": Origin.INFERENCE, "tool": Origin.RETRIEVAL}
 _BAD = re.compile("[\x00\ud800-\udfff]")
+CALL_KEYS = frozenset({"tool_calls", "tool_call_id"})
+"""Keys of messages in OpenAI's form that tell of calls; ``read_messages`` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Turn:
     time: datetime | None = None
     session: str | None = None
     id: str | None = None
+    trace: ToolTrace | None = None
+    """The call of a tool that it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +205,7 @@ class MemReader:
             MemoryType.TOOL if turn.role == "tool" else MemoryType.LONG_TERM
         )
         source = about.source or (f"session:{session}" if session else None)
+        told = None if turn.trace is None else turn.trace.without_secrets(self.keep).payload()
         draft = Draft(
             text=written.text,
             time=time,
@@ -215,7 +221,8 @@ class MemReader:
             labels=about.labels,
             tags=shared.tags,
             info=shared.info,
-            data=shared.data,
+            data=shared.data if told is None else {**(shared.data or {}), "tool": told},
+            call=None if turn.trace is None else turn.trace.call,
             blobs=about.blobs,
             model=about.model,
             priority=about.priority,
@@ -320,7 +327,7 @@ def read_turn(message: Message, place: int) -> Turn:
 
 def _from_mapping(message: Mapping[str, Any], place: int) -> Turn:
     known = {"role", "content", "time", "name", "session", "id", "chat_time", "conversation"}
-    unknown = sorted(str(k) for k in message.keys() - known)
+    unknown = sorted(str(k) for k in message.keys() - known - CALL_KEYS)
     if unknown:
         raise InvalidInput(
             f"message {place} has unknown keys {unknown[:5]}; put extra facts into info={{...}}"

@@ -29,8 +29,9 @@ from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.idempotency import Request, run_once
 from memos_integrations.interface.pipeline import Pipeline
 from memos_integrations.interface.portability import renewed
-from memos_integrations.interface.reader import About, Messages, as_enum, as_list, read_turn
+from memos_integrations.interface.reader import About, Messages, as_enum, as_list
 from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.interface.tool_messages import read_messages
 from memos_integrations.interface.updates import update_columns
 
 
@@ -94,13 +95,13 @@ class Writes(Verbs):
         )
         sources = texts(derived_from, "derived_from")
         rooms = self._rooms
-        turns = [read_turn(message, place) for place, message in enumerate(as_list(messages))]
+        turns, told = read_messages(as_list(messages))
         drafts, refused = rooms.reader.read(turns, about, scope.principal, now=rooms.vault.now())
         op = AddOp(scope.cube, tuple(drafts), sources, reason)
         request = Request("add", turns, about, sources, *scope.where_said)
         done = self._run(scope, op, idempotency_key, request)
         assert isinstance(done, AddResult)  # noqa: S101  -- what an AddOp gives
-        return _with_refused(done, refused)
+        return _with_refused(done, refused | told)
 
     def update(
         self,
@@ -293,7 +294,18 @@ class Writes(Verbs):
         for op in ops:
             clean_reason(getattr(op, "reason", ""))
         action = type(ops[0]).__name__.removesuffix("Op").lower() if ops else "pipeline"
-        return self._write(scope, work, action=action)
+        if not any(isinstance(op, AddOp) for op in ops):
+            return self._write(scope, work, action=action)
+        waited = self._rooms.pressure.wait(scope.principal.tenant)
+        return [_noting(done, waited.remark) for done in self._write(scope, work, action=action)]
+
+
+def _noting(done: AddResult | Changed, remark: str | None) -> AddResult | Changed:
+    """The result, saying of what was stored under pressure that it is refined later."""
+    if remark is None or isinstance(done, Changed):
+        return done
+    told = (replace(o, reason=remark) if o.status == "stored" else o for o in done.outcomes)
+    return replace(done, outcomes=tuple(told))
 
 
 def _with_refused(done: AddResult, refused: Mapping[int, Outcome]) -> AddResult:

@@ -41,6 +41,7 @@ from memos_integrations.infrastructure.governance.redaction import (
 )
 from memos_integrations.infrastructure.vault.blob_claims import ensure_usable
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
+from memos_integrations.infrastructure.vault.tool_calls import keep_calls
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
 from memos_integrations.operation.fine_task import queue_fine_stage as queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import Correction, MemLifecycle, with_step
@@ -89,6 +90,11 @@ class Executor:
         ensure_usable(tx, [blob for each in op.drafts for blob in each.draft.blobs])
         new, outcomes = _without_replays(tx, cube, op.drafts)
         inserted = tx.insert(cube, [each.draft for each in new], reason=op.reason)
+        keep_calls(
+            tx,
+            cube.cid,
+            [(i.iid, n.draft.call) for i, n in zip(inserted, new, strict=True) if n.draft.call],
+        )
         for item in inserted:
             for source in sources:
                 tx.link_rows(cube.cid, item.iid, Relation.DERIVED_FROM, source.iid, source.version)

@@ -7,16 +7,13 @@ the same headings, or in the same place, and says nearly the same.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from memos_integrations.operation.documents.chunking import Chunk
+from memos_integrations.operation.likeness import bag, overlap
 
-_WORD = re.compile(r"[^\W_]+")
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _LIKE = 0.5
 """Least share of common words for the same chunk under the same headings."""
 _LIKE_ELSEWHERE = 0.7
@@ -146,21 +143,3 @@ class _Matches:
         if old not in self._old_bags:
             self._old_bags[old] = bag(self._old[old].body)
         return overlap(self._new_bags[new], self._old_bags[old])
-
-
-def bag(text: str) -> Counter[str]:
-    """The words of a text, folded, and the pairs of neighbours, which keep some of the order.
-
-    CJK characters count as words.
-    """
-    words: list[str] = []
-    for word in _WORD.findall(text.casefold()):
-        words += list(word) if _CJK.search(word) else [word]
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    return Counter(words + pairs)
-
-
-def overlap(one: Counter[str], other: Counter[str]) -> float:
-    """The share of words and pairs two texts have in common (Dice), from 0 to 1."""
-    total = one.total() + other.total()
-    return 0.0 if not total else 2 * (one & other).total() / total

@@ -35,8 +35,14 @@ DELETE FROM fact WHERE iid IN (
 -- One under a legal hold stays when its source goes, as a memory of its own.
 UPDATE item SET drawn_from = NULL WHERE drawn_from IN (SELECT value FROM json_each(:items))
 
+-- name: sketches
+DELETE FROM sketch WHERE iid IN (SELECT value FROM json_each(:items))
+
 -- name: mentions
 DELETE FROM mention WHERE iid IN (SELECT value FROM json_each(:items))
+
+-- name: tool_calls
+DELETE FROM tool_call WHERE iid IN (SELECT value FROM json_each(:items))
 
 -- name: usage
 DELETE FROM usage WHERE iid IN (SELECT value FROM json_each(:items))

@@ -69,3 +69,22 @@ CREATE TABLE task_share (
     tenant TEXT PRIMARY KEY,
     served REAL NOT NULL
 ) WITHOUT ROWID;
+
+-- Which call of a tool a memory tells of, so that the same call finds its result again.
+CREATE TABLE tool_call (
+    cid  INTEGER NOT NULL,
+    tool BLOB NOT NULL,                        -- keyed hash of the tool's name
+    args BLOB NOT NULL,                        -- keyed hash of the unmasked canonical arguments
+    iid  INTEGER NOT NULL,
+    PRIMARY KEY (cid, tool, args, iid)
+) WITHOUT ROWID;
+CREATE INDEX tool_call_item ON tool_call (iid);
+
+-- Where to look for messages that are nearly the same.
+CREATE TABLE sketch (
+    cid    INTEGER NOT NULL,
+    bucket BLOB NOT NULL,                      -- hash of normalised words, or of a band of them
+    iid    INTEGER NOT NULL,
+    PRIMARY KEY (cid, bucket, iid)
+) WITHOUT ROWID;
+CREATE INDEX sketch_item ON sketch (iid);
