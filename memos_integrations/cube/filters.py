@@ -472,6 +472,15 @@ def _holds(op: str, found: object, value: Value) -> bool:
     return _TESTS[op](found, value)
 
 
+def holds(op: str, found: object, value: Value) -> bool:
+    """Whether a positive comparison holds for one JSON value; ``None`` is a missing one.
+
+    What ``matches`` asks of each item, for those who ask it of distinct values. Lists are JSON
+    arrays here, never tags.
+    """
+    return _holds(op, found, value)
+
+
 def _one_of(found: object, values: tuple[Scalar, ...]) -> bool:
     return any(_compares(operator.eq, found, value) for value in values)
 
@@ -489,14 +498,14 @@ def _ranked(value: object) -> tuple[str, object]:
         case str():
             return "text", value
         case int() | float():
-            return "number", _fitted(value)
+            return "number", fitted(value)
         case datetime():
             return "time", to_micros(value)
         case _:
             return "other", None
 
 
-def _fitted(number: float) -> int | float:
+def fitted(number: float) -> int | float:
     """``number``, as a double when it is an integer beyond 64 bits."""
     if isinstance(number, float) or -(2**63) <= number < 2**63:
         return number

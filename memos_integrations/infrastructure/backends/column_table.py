@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_integrations.cube.filters import fitted
 from memos_integrations.cube.ports import Rows
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def identity(value: Any) -> Hashable:
     if isinstance(value, str):
         return ("text", value)
     if isinstance(value, int | float):
-        return ("number", value)
+        return ("number", fitted(value))
     return ("json", json.dumps(value, ensure_ascii=False))
 
 

@@ -170,7 +170,7 @@ class _Snapshot:
     def search(self, query: str, *, limit: int, within: Rows | None) -> list[Proposal]:
         shares = self.asked(query).shares
         if within is None:
-            found = np.flatnonzero(shares)
+            found = _high(shares, limit)
         else:
             slots = self._slots_of(np.unique(np.asarray(within, np.int64)))
             slots = slots[slots >= 0]
@@ -262,6 +262,14 @@ class _Snapshot:
         some_dead = self.live < len(self.alive)
         held = int(self.alive[slots].sum()) if some_dead else len(slots)
         return math.log1p((self.live - held + 0.5) / (held + 0.5))
+
+
+def _high(shares: Floats, limit: int) -> Rows:
+    """The slots of the ``limit`` highest shares above zero, and those level with the last."""
+    if len(shares) <= limit:
+        return np.flatnonzero(shares > 0)
+    last = np.partition(shares, -limit)[-limit]
+    return np.flatnonzero(shares >= last if last > 0 else shares > 0)
 
 
 def _best(scores: Floats, items: Rows, limit: int) -> Rows:

@@ -105,6 +105,16 @@ class Governed:
         """The principal's name, for messages."""
         return self._asking.principal.name
 
+    @property
+    def now(self) -> int:
+        """The moment of asking, in microseconds."""
+        return self._asking.now
+
+    @property
+    def valid_at(self) -> int | None:
+        """The instant of the world that was asked for; ``None`` for the moment of asking."""
+        return self._asking.instant.valid_micros
+
     def has_item_denials(self) -> bool:
         """Whether any rule denies this principal the right on a single item."""
         sql = (
@@ -131,6 +141,8 @@ class Governed:
         where: Filter | None = None,
     ) -> list[Stored]:
         """The versions of these items that the principal may see at the instant asked."""
+        if where is not None and self.must_mask(cids, where):
+            return self._as_shown(self.items(iids, cids=cids, pick=pick), where)
         condition, extra = self._condition(pick, where)
         sql = f"SELECT {self._sql['item_columns']} {self._sql['joined_items']} WHERE {condition}"
         extra["iids"] = json.dumps([int(n) for n in iids])
@@ -146,7 +158,7 @@ class Governed:
         offset: int = 0,
     ) -> list[Stored]:
         """A page of what the cubes hold for this principal, newest first."""
-        if self._must_mask(cids, where):
+        if self.must_mask(cids, where):
             rows = self._as_shown(self._listing(cids, pick, None, -1, 0), where)
             return rows[offset:] if limit < 0 else rows[offset : offset + limit]
         return self._listing(cids, pick, where, limit, offset)
@@ -162,7 +174,7 @@ class Governed:
         rows = self._run(sql, cids, {**extra, "limit": limit, "offset": offset})
         return [Stored(*row) for row in rows]
 
-    def _must_mask(self, cids: Iterable[int], where: Filter | None) -> bool:
+    def must_mask(self, cids: Iterable[int], where: Filter | None) -> bool:
         """Whether a filter on stored words could tell this principal what is masked for it."""
         if where is None or PERSONAL in self._asking.principal.clearances:
             return False
@@ -192,7 +204,7 @@ class Governed:
         self, *, cids: Iterable[int], where: Filter | None = None
     ) -> list[tuple[int, int, int]]:
         """(cube, item, version) numbers of everything searchable that passes, in item order."""
-        if self._must_mask(cids, where):
+        if self.must_mask(cids, where):
             shown = self._as_shown(self._listing(cids, "searchable", None, -1, 0), where)
             return sorted((row.cid, row.iid, row.version) for row in shown)
         condition, extra = self._condition("searchable", where)
@@ -210,7 +222,7 @@ class Governed:
         where: Filter | None = None,
     ) -> int:
         """How many present memories the principal may see."""
-        if cids is not None and self._must_mask(cids, where):
+        if cids is not None and self.must_mask(cids, where):
             return len(self._as_shown(self._listing(cids, pick, None, -1, 0), where))
         condition, extra = self._condition(pick, where)
         sql = f"SELECT count(*) {self._sql['joined']} WHERE {condition}"

@@ -9,7 +9,7 @@ may not be shown afterwards.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from memos_integrations.cube.ports import (
     VectorEntry,
     VectorIndex,
 )
+from memos_integrations.infrastructure.backends.column_filters import passing
 from memos_integrations.infrastructure.backends.columns import (
     ColumnIndex,
     Columns,
@@ -69,6 +70,8 @@ class Space:
     index: ColumnIndex = field(default_factory=ColumnIndex)
     parts: PartIndex | None = None
     """Vectors of the bare words and of single sentences."""
+    where: Filter | None = None
+    """The filter where it was decided on columns, for the truth to decide again."""
 
     def columns(self, cube: int) -> Columns | None:
         """What is known of the cube's items besides their words; ``None`` where there are none.
@@ -151,9 +154,14 @@ def open_space(
 ) -> Space:
     """The space over these cubes. ``past`` is given when the instant asked lies behind."""
     gates = {gate.cid: gate for gate in governed.gates([cube.cid for cube in cubes])}
+    uniform = {c.cid for c in cubes if _uniform(connection, governed, gates[c.cid])}
     always = exact or where is not None or past is not None
-    checked = [c.cid for c in cubes if always or not _uniform(connection, governed, gates[c.cid])]
-    rows = _rows(governed, checked, where)
+    rows: dict[int, Rows] = {}
+    if always and past is None and not governed.must_mask(gates, where):
+        rows = _decided(governed, present.columns, uniform, where)
+    checked = [c.cid for c in cubes if (always or c.cid not in uniform) and c.cid not in rows]
+    decided = bool(rows)
+    rows |= _rows(governed, checked, where)
     for cube in cubes:
         if not gates[cube.cid].open and cube.cid in checked and not rows[cube.cid].size:
             _ensure_something(governed, gates[cube.cid])
@@ -163,7 +171,21 @@ def open_space(
     else:
         now = past.indexes(Feed(connection, model=model), cubes, governed.seq)
     vectors = now.vectors if present.vectors is not None else None
-    return Space(rooms, now.text, vectors, now.columns, now.parts)
+    return Space(rooms, now.text, vectors, now.columns, now.parts, where=where if decided else None)
+
+
+def _decided(
+    governed: Governed, columns: ColumnIndex, uniform: Iterable[int], where: Filter | None
+) -> dict[int, Rows]:
+    """The rows of those cubes whose columns can tell them, without asking the truth."""
+    found: dict[int, Rows] = {}
+    for cube in uniform:
+        table = columns.table(cube)
+        if table is not None:
+            rows = passing(table, where, now=governed.now, valid_at=governed.valid_at)
+            if rows is not None:
+                found[cube] = rows
+    return found
 
 
 def _uniform(connection: sqlite3.Connection, governed: Governed, gate: Gate) -> bool:

@@ -36,9 +36,9 @@ from memos_integrations.cube.ports import (
     TextIndex,
     VectorIndex,
 )
+from memos_integrations.cube.usage import HALF_LIFE_SECONDS
 from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
 from memos_integrations.infrastructure.backends.part_vectors import PartVectors
-from memos_integrations.cube.usage import HALF_LIFE_SECONDS
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
 from memos_integrations.infrastructure.vault.check import CheckReport, check
@@ -142,6 +142,7 @@ class MemVault:
         """After how long the heat that a read leaves has halved."""
         self._closed = False
         self._listeners: list[Callable[[], None]] = []
+        self._forgetters: list[Callable[[], None]] = []
         atexit.register(_close_if_alive, weakref.ref(self))
         self._finish_erasures()
 
@@ -194,6 +195,10 @@ class MemVault:
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after each durable write of this process (the worker's alarm)."""
         self._listeners.append(listener)
+
+    def on_erase(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` when an erase makes the files forget, for what else remembers."""
+        self._forgetters.append(listener)
 
     @property
     def commits(self) -> int:
@@ -250,9 +255,19 @@ class MemVault:
             return self._vectors
         return self.outside.view(reading.connection, [cube.cid for cube in cubes])
 
-    def resolve(self, reading: Reading, cubes: Iterable[int], items: Sequence[int]) -> list[Stored]:
-        """The proposed items that truth and governance let this principal see, as they are."""
-        return reading.governed.items(items, cids=cubes, pick="searchable")
+    def resolve(
+        self,
+        reading: Reading,
+        cubes: Iterable[int],
+        items: Sequence[int],
+        *,
+        where: Filter | None = None,
+    ) -> list[Stored]:
+        """The proposed items that truth and governance let this principal see, as they are.
+
+        ``where`` is the space's filter, where it was decided in memory.
+        """
+        return reading.governed.items(items, cids=cubes, pick="searchable", where=where)
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -294,6 +309,8 @@ class MemVault:
         for cube in taken.cubes:
             self.follower.reset(cube)
         self._past.forget()
+        for forget in self._forgetters:
+            forget()
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
         engine = self._purge(taken.cubes)
@@ -351,12 +368,16 @@ class MemVault:
         *,
         cubes: Sequence[str] = (),
         reason: str = "",
+        used: bool = True,
     ) -> None:
         """Record that the principal was shown these items: usage and audit, in a later batch.
 
+        ``used`` is false where they were shown for being used a lot, which must not add to it.
+
         ``cubes`` are the cubes asked; each gets its line, also when it had nothing to show.
         """
-        self._traces.used((row.iid for row in rows), self.now())
+        if used:
+            self._traces.used((row.iid for row in rows), self.now())
         if self._audit_reads:
             for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
                 items = tuple(row.id for row in rows if row.path == cube)

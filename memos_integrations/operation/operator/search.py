@@ -197,7 +197,10 @@ class MemOperator:
         for start in range(0, len(ranked.items), step):
             part = slice(start, start + step)
             items = ranked.items[part].tolist()
-            rows = {r.iid: r for r in self._vault.resolve(reading, space.cubes, items)}
+            rows = {
+                r.iid: r
+                for r in self._vault.resolve(reading, space.cubes, items, where=space.where)
+            }
             found += [
                 Found(rows[item], score, self.ranking.terms(values))
                 for item, score, values in zip(
