@@ -105,7 +105,7 @@ def test_a_refusal_for_another_reason_teaches_nothing() -> None:
         (DripsHeaders(), "too slow"),
         (Resets(), "broke off"),
         (Resets(halfway=True), "broke off"),
-        (Floods(), "longer than"),
+        (Floods(), "more than"),
         (Raw(b"not json at all"), "something other than a chat completion"),
         (Raw(b"[]"), "something other"),
         (Raw(b'{"choices": []}'), "something other"),

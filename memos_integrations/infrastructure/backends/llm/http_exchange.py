@@ -25,6 +25,10 @@ _CHUNK = 65_536
 _Connection: TypeAlias = http.client.HTTPConnection
 
 
+class _TooLong(Exception):
+    """The body goes on past its limit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How long one exchange may take, and how much may come back."""
@@ -100,8 +104,9 @@ def post_json(
     deadline = time.monotonic() + limits.total_seconds
     try:
         return _exchange(connection, place.path + path, body, headers, limits, deadline)
-    except LLMUnavailable:
-        raise
+    except _TooLong as error:
+        most = limits.max_response_bytes
+        raise LLMUnavailable(f"{place.shown} answered more than {most} bytes") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         late = time.monotonic() >= deadline or isinstance(error, TimeoutError)
         what = "was too slow" if late else f"broke off ({type(error).__name__})"
@@ -158,7 +163,7 @@ def _bounded(response: http.client.HTTPResponse, max_bytes: int) -> bytes:
     while chunk := response.read1(_CHUNK):
         read += chunk
         if len(read) > max_bytes:
-            raise LLMUnavailable(f"the answer is longer than {max_bytes} bytes")
+            raise _TooLong
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
     return bytes(read)
