@@ -17,6 +17,8 @@ from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.interface.hot_lines import HotLines
+from memos_integrations.interface.pressure import Pressure
 from memos_integrations.interface.reader import MemReader
 from memos_integrations.interface.scope import CubeName, Scope, resolve
 from memos_integrations.interface.settings import Settings
@@ -24,6 +26,7 @@ from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.image_stage import ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.search import MemOperator
+from memos_integrations.operation.scheduler.scheduler import MemScheduler
 
 T = TypeVar("T")
 
@@ -44,6 +47,9 @@ class Rooms:
     tokens: TokenCounter
     llm: LLM | None
     images: ImageStage
+    scheduler: MemScheduler
+    lines: HotLines
+    pressure: Pressure
 
 
 class Verbs:

@@ -42,6 +42,24 @@ class Settings(BaseModel):
     busy_seconds: float = Field(default=10.0, gt=0)
     max_text_chars: int = Field(default=4_000_000, gt=0)
     lease_seconds: float = Field(default=60.0, gt=0)
+    hot_bytes: float = Field(default=64 * 1024 * 1024, ge=0)
+    """Words kept at hand over all tenants, shared fairly between them."""
+    hot_bytes_per_tenant: float | None = Field(default=None, ge=0)
+    """At most so many for any one tenant; ``None``: as its fair share has it."""
+    form_seconds: float = Field(default=600.0, ge=0)
+    """What one plan may spend on changes of form, shared fairly between tenants."""
+    half_life_seconds: float = Field(default=7 * 86_400.0, gt=0)
+    """After how long a read counts half."""
+    schedule_seconds: float | None = Field(default=None, gt=0)
+    """Rebalance in the background at most this often, after writes. ``None``: only when asked."""
+    max_waiting_tasks: int = Field(default=10_000, gt=0)
+    """From so many open tasks of a tenant on, ``add`` waits for the queue to go down."""
+    max_wait_seconds: float = Field(default=5.0, ge=0)
+    """How long it waits at most. Then the memory is stored all the same, and the outcome says
+    that it is refined later: nothing is dropped."""
+    keep_ended_tasks_seconds: float = Field(default=7 * 86_400.0, ge=0)
+    """How long the records of completed and cancelled tasks are kept."""
+    keep_failed_tasks_seconds: float = Field(default=90 * 86_400.0, ge=0)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **given: Any) -> Settings:
@@ -51,7 +69,10 @@ class Settings(BaseModel):
         """
         found = {
             name: environment[ENVIRONMENT_PREFIX + name.upper()]
-            for name in ("tenant", "default_user", "synchronous", "worker", "audit_reads")
+            for name in (
+                *("tenant", "default_user", "synchronous", "worker", "audit_reads"),
+                *("schedule_seconds", "max_waiting_tasks"),
+            )
             if ENVIRONMENT_PREFIX + name.upper() in environment
         }
         try:

@@ -17,6 +17,7 @@ from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.operation.scheduler.upkeep import prune
 
 _PAUSE_SECONDS = 0.005
 _ENDED = ("completed", "failed", "cancelled")
@@ -106,6 +107,7 @@ class TaskVerbs(Verbs):
     def work(self, *, timeout_seconds: float = 3600.0) -> int:
         """Work the queue in this thread until nothing is due; how many attempts were made."""
         self.expire_due()
+        self.prune_tasks()
         return self._rooms.worker.run_until_idle(timeout_seconds)
 
     def expire_due(self) -> int:
@@ -137,6 +139,21 @@ class TaskVerbs(Verbs):
         while done := self._rooms.vault.maintain(work):
             total += done
         return total
+
+    def prune_tasks(self) -> int:
+        """Remove the records of tasks that ended longer ago than the settings keep them; how
+        many. Waiting and running tasks are never touched."""
+        kept = self._rooms.settings
+
+        def work(tx: Transaction) -> int:
+            return prune(
+                tx,
+                self._rooms.queue,
+                ended_seconds=kept.keep_ended_tasks_seconds,
+                failed_seconds=kept.keep_failed_tasks_seconds,
+            )
+
+        return self._rooms.vault.maintain(work)
 
     def reembed(
         self,

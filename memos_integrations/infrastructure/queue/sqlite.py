@@ -154,8 +154,9 @@ WHERE id = ? AND state IN ('waiting', 'running')
 _COUNTS = "SELECT state, count(*) FROM task GROUP BY state"
 
 _PRUNE = "DELETE FROM task WHERE state IN ('completed', 'cancelled') AND updated < ?"
+_PRUNE_FAILED = "DELETE FROM task WHERE state = 'failed' AND updated < ?"
 
-_ANY_ATTEMPT = 2**62
+ANY_ATTEMPT = 2**62
 _UNTRIED = 1
 
 
@@ -185,7 +186,7 @@ class SqliteQueue:
         kinds: Sequence[str] | None = None,
     ) -> Task | None:
         _run(tx, _BURY, (now, now))
-        return _take(tx, worker=worker, now=now, lease_micros=lease_micros, kinds=kinds)
+        return self._take(tx, worker=worker, now=now, lease_micros=lease_micros, kinds=kinds)
 
     def claim_batch(
         self,
@@ -202,7 +203,7 @@ class SqliteQueue:
             return [head] if head else []
         batch = [head]
         while len(batch) < limit:
-            more = _take(
+            more = self._take(
                 tx,
                 worker=worker,
                 now=now,
@@ -214,6 +215,23 @@ class SqliteQueue:
                 break
             batch.append(more)
         return batch
+
+    def _take(
+        self,
+        tx: Statement,
+        *,
+        worker: str,
+        now: int,
+        lease_micros: int,
+        kinds: Sequence[str] | None,
+        attempts_below: int = ANY_ATTEMPT,
+    ) -> Task | None:
+        wanted = None if kinds is None else json.dumps(list(kinds))
+        half = (now, attempts_below, wanted, wanted)
+        rows: list[tuple[Any, ...]] = _run(
+            tx, _CLAIM, (worker, now + lease_micros, now, *half, *half)
+        ).fetchall()
+        return Task(*rows[0]) if rows else None
 
     def extend(
         self, tx: Statement, task: Task, *, now: int, lease_micros: int, progress: float | None
@@ -249,29 +267,16 @@ class SqliteQueue:
         rows: list[tuple[TaskState, int]] = _run(tx, _COUNTS, ()).fetchall()
         return none | dict(rows)
 
-    def prune(self, tx: Statement, *, before: int) -> int:
-        return _run(tx, _PRUNE, (before,)).rowcount
+    def prune(self, tx: Statement, *, before: int, failed_before: int | None = None) -> int:
+        """As ``SupportsStatus.prune``; failed tasks go too where their own instant is given."""
+        done = _run(tx, _PRUNE, (before,)).rowcount
+        if failed_before is not None:
+            done += _run(tx, _PRUNE_FAILED, (failed_before,)).rowcount
+        return done
 
 
 def _run(tx: Statement, sql: str, parameters: Sequence[object]) -> sqlite3.Cursor:
     return cast(sqlite3.Cursor, tx.execute(sql, parameters))
-
-
-def _take(
-    tx: Statement,
-    *,
-    worker: str,
-    now: int,
-    lease_micros: int,
-    kinds: Sequence[str] | None,
-    attempts_below: int = _ANY_ATTEMPT,
-) -> Task | None:
-    wanted = None if kinds is None else json.dumps(list(kinds))
-    half = (now, attempts_below, wanted, wanted)
-    rows: list[tuple[Any, ...]] = _run(
-        tx, _CLAIM, (worker, now + lease_micros, now, *half, *half)
-    ).fetchall()
-    return Task(*rows[0]) if rows else None
 
 
 def _fenced(tx: Statement, sql: str, values: Sequence[object], task: Task) -> None:

@@ -189,7 +189,7 @@ _LOG_RULES = (
             f"SELECT d.iid FROM {table} d LEFT JOIN item i ON i.iid = d.iid "  # noqa: S608
             "WHERE i.iid IS NULL",
         )
-        for table in ("fact", "heat", "mention", "spoken_time")
+        for table in ("fact", "heat", "mention", "sketch", "spoken_time")
     ),
     (
         "fact and the memory it restates that do not know each other",

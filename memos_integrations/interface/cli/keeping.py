@@ -52,6 +52,7 @@ def worker(
             asked.screen.remark(f"working the queue of {asked.file}; Ctrl-C ends it")
             while not stop.wait(_HOUSEKEEPING_SECONDS):
                 mos.expire_due()
+                mos.prune_tasks()
     ended = "stopped" if stop.is_set() else "idle"
     asked.screen.answer({"ended": ended}, words(f"worker ended: {ended}"))
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from memos_integrations import __version__
-from memos_integrations.interface.cli import governing, ingesting, keeping, reading, writing
+from memos_integrations.interface.cli import (
+    governing,
+    ingesting,
+    keeping,
+    reading,
+    scheduling,
+    writing,
+)
 from memos_integrations.interface.cli.asked import Asked, Who
 from memos_integrations.interface.cli.screen import Screen
 from memos_integrations.interface.cli.toolkit import TyperGroup, typer
@@ -105,5 +112,5 @@ def options(
     )
 
 
-for _part in (writing, reading, governing, keeping, ingesting):
+for _part in (writing, reading, governing, keeping, ingesting, scheduling):
     _part.register(app)

@@ -136,7 +136,7 @@ def _decide(
         reasons.append(held[record.item])
         if to == record.tier:
             to, fate, threshold = "hot", "held", rules.enter_hot
-    elif to != record.tier and record.tier != "hot" and to != "hot" and _rests(record, rules, now):
+    elif {record.tier, to} == {"warm", "cold"} and _rests(record, rules, now):
         reasons.append(f"moved less than {rules.residence_seconds:g} s ago")
         fate = "held"
     if to == record.tier:
@@ -165,13 +165,19 @@ def _wanted(each: Judged, admitted: bool, rules: TierRules, now: int) -> tuple[T
     if admitted:
         return "hot", rules.enter_hot, f"score {total:.3f} keeps it at hand"
     if record.tier == "hot":
-        if not record.live:
-            return "warm", rules.leave_hot, "withdrawn: no search shows it any more"
-        return "warm", rules.leave_hot, f"score {total:.3f} against {rules.leave_hot:g} to stay"
+        why = f"score {total:.3f} against {rules.leave_hot:g} to stay"
+        return "warm", rules.leave_hot, why if record.live else "withdrawn: no search shows it"
     if record.tier == "cold":
-        if total > rules.leave_cold:
-            return "warm", rules.leave_cold, f"score {total:.3f} is above {rules.leave_cold:g}"
-        return "cold", rules.leave_cold, "still cold"
+        back = total > rules.leave_cold
+        why = f"score {total:.3f} against {rules.leave_cold:g} to come back"
+        return "warm" if back else "cold", rules.leave_cold, why
+    return _cooled(record, total, rules, now)
+
+
+def _cooled(
+    record: UsageRecord, total: float, rules: TierRules, now: int
+) -> tuple[Tier, float, str]:
+    """Whether a warm memory turns cold. A frozen one is left as it lies."""
     idle = (now - max(record.created, record.changed, record.last or 0)) / MICROS
     if total <= rules.enter_cold and idle >= rules.cold_after_seconds and not record.frozen:
         why = f"score {total:.3f} is below {rules.enter_cold:g}, idle for {idle / _DAY:.0f} d"

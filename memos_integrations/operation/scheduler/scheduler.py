@@ -1,0 +1,138 @@
+"""MemScheduler: looks at what is used, decides by pure policies, and moves memories between tiers.
+
+Called by the facade and by the ``schedule`` task; reads usage records and moves through the
+vault. A plan moves nothing. A rebalance carries a plan out in one transaction, and only if no
+other rebalance came between, so that two of them cannot fill one tier together.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from memos_integrations.cube.errors import BackendUnavailable
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.usage_records import move, usage_records
+from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.decision import Decision, Plan
+from memos_integrations.operation.scheduler.forms import FormExecutor, FormRules, choose_forms
+from memos_integrations.operation.scheduler.policy import Policy
+from memos_integrations.operation.scheduler.tiers import TierRules, place
+
+_EPOCH = "scheduler.epoch"
+_TRIES = 5
+_MOVES_AT_ONCE = 2000
+"""So that a rebalance holds up writers for milliseconds; the next one goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything a plan depends on, besides the records and the instant."""
+
+    policy: Policy = field(default_factory=Policy)
+    tiers: TierRules = field(default_factory=TierRules)
+    forms: FormRules = field(default_factory=FormRules)
+    hot: Budget = field(default_factory=lambda: Budget(Allowance(bytes=64 * 1024 * 1024)))
+    """The hot tier, over all tenants and for each."""
+    work: Budget = field(default_factory=lambda: Budget(Allowance(seconds=600.0)))
+    """What one plan may spend on changes of form."""
+
+
+class MemScheduler:
+    """Plans and rebalances where and in which form memories live."""
+
+    def __init__(
+        self, vault: MemVault, *, rules: Rules, executors: Sequence[FormExecutor] = ()
+    ) -> None:
+        self._vault = vault
+        self.rules = rules
+        self._executors = {each.form: each for each in executors}
+
+    def plan(self) -> Plan:
+        """What would be done now, over all tenants. Nothing moves."""
+        with self._vault.readers.snapshot() as connection:
+            return self._plan(connection)
+
+    def rebalance(self, *, cubes: Collection[tuple[str, str]] | None = None) -> Plan:
+        """Carry out the tier moves of a fresh plan, and hand changes of form to their executors.
+
+        ``cubes`` narrows it to these (tenant, path). Returns what was done. Raises
+        ``BackendUnavailable`` when other rebalances kept coming between.
+        """
+        for _ in range(_TRIES):
+            with self._vault.readers.snapshot() as connection:
+                epoch, plan = _epoch(connection), self._plan(connection)
+            chosen = only(plan, cubes)
+            tiers = [each for each in chosen.moves if not each.migrates][:_MOVES_AT_ONCE]
+            moved = self._vault.maintain(lambda tx, e=epoch, t=tiers: _carry_out(tx, e, t))  # type: ignore[misc]
+            if moved is not None:
+                done = moved + self._migrate(chosen)
+                left = tuple(each for each in chosen.decisions if each.fate != "move")
+                return replace(chosen, decisions=(*done, *left))
+        raise BackendUnavailable("other rebalances kept coming between; try again later")
+
+    def _plan(self, connection: sqlite3.Connection) -> Plan:
+        now, rules = self._vault.now(), self.rules
+        records = usage_records(connection, now=now)
+        placed = place(records, policy=rules.policy, rules=rules.tiers, budget=rules.hot, now=now)
+        forms, spending = choose_forms(
+            records,
+            policy=rules.policy,
+            rules=rules.forms,
+            budget=rules.work,
+            executors=set(self._executors),
+            now=now,
+        )
+        return Plan(now, (*placed.decisions, *forms), len(records), placed.hot, spending)
+
+    def _migrate(self, plan: Plan) -> tuple[Decision, ...]:
+        done: tuple[Decision, ...] = ()
+        for form, executor in self._executors.items():
+            mine = tuple(d for d in plan.moves if d.migrates and form == _carrier(d))
+            if mine:
+                executor.migrate(mine)
+                done += mine
+        return done
+
+
+def only(plan: Plan, cubes: Collection[tuple[str, str]] | None) -> Plan:
+    """The part of a plan that concerns these cubes; other tenants' figures are left out."""
+    if cubes is None:
+        return plan
+    tenants = {tenant for tenant, _ in cubes}
+    return replace(
+        plan,
+        decisions=tuple(d for d in plan.decisions if (d.tenant, d.cube) in cubes),
+        hot={name: each for name, each in plan.hot.items() if name in tenants},
+        forms={name: each for name, each in plan.forms.items() if name in tenants},
+    )
+
+
+def _carrier(decision: Decision) -> str:
+    return decision.form if decision.form != "plaintext" else decision.from_form
+
+
+def _epoch(connection: sqlite3.Connection | Transaction) -> int:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_EPOCH,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _carry_out(
+    tx: Transaction, epoch: int, moves: Sequence[Decision]
+) -> tuple[Decision, ...] | None:
+    """The moves that were made; ``None``, and nothing done, where another rebalance was quicker."""
+    if _epoch(tx) != epoch:
+        return None
+    if not moves:
+        return ()
+    tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_EPOCH, epoch + 1))
+    done = tuple(d for d in moves if move(tx, d.row, before=d.from_tier, to=d.to_tier))
+    lines: dict[tuple[str, str, str], list[str]] = {}
+    for each in done:
+        step = f"{each.from_tier} to {each.to_tier}"
+        lines.setdefault((each.tenant, each.cube, step), []).append(each.item)
+    for (tenant, cube, step), items in sorted(lines.items()):
+        tx.audit("tier", cube=cube, items=items, reason=step, tenant=tenant)
+    return done
