@@ -136,6 +136,8 @@ class AsyncMemoryView(AsyncReads[MemoryView]):
 
     documents = _offloaded(MemoryView.documents)
     document = _offloaded(MemoryView.document)
+    related = _offloaded(MemoryView.related)
+    entities = _offloaded(MemoryView.entities)
 
 
 class AsyncPipeline(_Rim[Pipeline]):
@@ -272,6 +274,8 @@ class AsyncMOS(AsyncReads[MOS]):
     audit_head = _offloaded(MOS.audit_head)
     erase = _offloaded(MOS.erase, "slow")
 
+    related = _offloaded(MOS.related)
+    entities = _offloaded(MOS.entities)
     feedback = _offloaded(MOS.feedback)
     consolidate = _offloaded(MOS.consolidate)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")

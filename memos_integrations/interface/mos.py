@@ -46,6 +46,7 @@ from memos_integrations.interface.fact_verbs import FactVerbs
 from memos_integrations.interface.familiar import FamiliarNames
 from memos_integrations.interface.feedback_verbs import FeedbackVerbs
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
+from memos_integrations.interface.graph_verbs import GraphVerbs
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
 from memos_integrations.interface.rank_verbs import RankVerbs
@@ -82,7 +83,7 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(FactVerbs, DocumentReads):
+class MemoryView(FactVerbs, DocumentReads, GraphVerbs):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
@@ -99,6 +100,7 @@ class MOS(
     OrganiseVerbs,
     ScheduleVerbs,
     FeedbackVerbs,
+    GraphVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 
