@@ -99,6 +99,8 @@ class Extraction:
     complete: bool = True
     """Whether a fact that is not here was not said. ``False`` where reading failed or a model
     read, which finds other things another day: then earlier facts of the same words stay."""
+    by: str | None = None
+    """The name of what drew it, where that is not the extractor that was asked."""
     note: str | None = None
     """``"kind: why"`` where something was not read as asked (``invalid: truncated``). It stands
     in the task's result, so it quotes nothing."""

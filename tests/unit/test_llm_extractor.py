@@ -251,7 +251,8 @@ def test_a_bad_answer_leaves_the_turns_to_the_rules_and_says_why(
     extractor = LLMExtractor(ScriptedLLM(line), fallback=Rules())
     found = extractor.extract([turn()])
     assert [fact.subject for fact in found[0].facts] == ["rules"]
-    assert found[0].note == f"invalid: {why}"
+    assert (found[0].by, found[0].note) == ("rules/test", f"invalid: {why}")
+    assert not found[0].complete
     alone = LLMExtractor(ScriptedLLM(line)).extract([turn()])
     assert alone == [Extraction(complete=False, note=f"invalid: {why}")]
 

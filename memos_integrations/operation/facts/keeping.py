@@ -161,7 +161,7 @@ class FactKeeper:
             data=masked({"fact": _told(fact, quote)}, keep=keep),
             memory_type=_TYPES[fact.kind],
             origin="inference",
-            model=self._extractor,
+            model=read.found.by or self._extractor,
             state=State.ACTIVATED.value,
             valid_from=fact.when.start if lasting and fact.when else turn.valid_from,
             valid_to=turn.valid_to,

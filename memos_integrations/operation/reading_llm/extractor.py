@@ -110,7 +110,8 @@ class LLMExtractor:
         if self._fallback is None:
             return [Extraction(complete=False, note=note) for _ in turns]
         found = self._fallback.extract(turns)
-        return [replace(one, complete=False, note=note) for one in found]
+        by = self._fallback.name
+        return [replace(one, complete=False, by=by, note=note) for one in found]
 
     def _grounded(self, turns: Sequence[TurnText], read: TurnsRead) -> list[Extraction]:
         # Dates are read by the rules in any case: they are exact, and need no model.
