@@ -105,6 +105,7 @@ class FineStage:
                 {
                     "items": len(rows),
                     "folded": folded,
+                    "near": near,
                     "embedded": embedded,
                     "facts": kept.added,
                     "withdrawn": kept.withdrawn,

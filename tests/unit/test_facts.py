@@ -163,7 +163,7 @@ def test_the_past_answers_with_the_facts_it_knew(mos: MOS, clock: ManualClock) -
 
 def test_the_same_told_twice_is_one_fact_with_two_sources(mos: MOS, clock: ManualClock) -> None:
     one = tell(mos, clock, "I live in Paris")
-    two = tell(mos, clock, "Well, I live in Paris!")
+    two = tell(mos, clock, "You know that I live in Paris!")
     (fact,) = mos.facts(user="maya")
     assert fact.sources == (one, two)
     mos.delete(one, user="maya")

@@ -42,7 +42,8 @@ WHERE i.drawn_from IS NULL AND v.kind = 'plaintext'
 """
 _BEFORE = """
 SELECT t.text, t.spans, coalesce(v.speaker, v.role)
-FROM version v CROSS JOIN item i ON i.iid = v.iid CROSS JOIN content t ON t.tid = v.tid
+FROM version v INDEXED BY version_item
+CROSS JOIN item i ON i.iid = v.iid CROSS JOIN content t ON t.tid = v.tid
 WHERE v.iid < ? AND v.iid >= ? AND v.seq_to > ? AND v.cid = ? AND v.conversation = ?
   AND i.drawn_from IS NULL AND v.state IN ('generated', 'activated', 'frozen')
 ORDER BY v.iid DESC LIMIT 1
