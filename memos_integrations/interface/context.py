@@ -248,7 +248,9 @@ class _Packing:
         self, waiting: Mapping[SectionName, Sequence[Standing]], order: Order
     ) -> tuple[str, tuple[Section, ...]]:
         made: list[Section] = []
-        for name in (each for each in SECTIONS if each in self.taken):
+        for name in SECTIONS:
+            if name not in self.taken:
+                continue
             listed = [each.item for each in self.taken[name]]
             if order == "time":
                 listed.sort(key=lambda item: (item.header.time, item.id))

@@ -12,6 +12,7 @@ from memos_integrations.interface.cli import (
     governing,
     ingesting,
     keeping,
+    organising,
     reading,
     scheduling,
     writing,
@@ -112,5 +113,5 @@ def options(
     )
 
 
-for _part in (writing, reading, governing, keeping, ingesting, scheduling):
+for _part in (writing, reading, governing, keeping, ingesting, scheduling, organising):
     _part.register(app)
