@@ -11,10 +11,16 @@ from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Where
 from memos_integrations.operation.operator.fitting import Example, Fit, fit
+from memos_integrations.operation.operator.ranking import Ranking
 
 
 class RankVerbs(Reads):
     """Fitting the ranking to a user's own questions."""
+
+    @property
+    def ranking(self) -> Ranking:
+        """The signals and weights that searches rank by."""
+        return self._rooms.operator.ranking
 
     def fit(
         self,

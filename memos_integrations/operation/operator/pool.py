@@ -108,16 +108,16 @@ class Pool:
 
     @cached_property
     def near_words(self) -> Floats:
-        """The best share of words among the turns around, less the further away they are."""
+        """The best share of words of the memory and the turns around it, less the further away."""
         if self.columns is None:
-            return self.zeros()
+            return self.words
         steps = [step for step in range(-REACH, REACH + 1) if step]
         around = np.concatenate([self._beside(step) for step in steps])
         asked, back = np.unique(around, return_inverse=True)
         shares = self._space.text.scores(self.cube, self.query.text, asked)[back]
         fade = np.asarray([_FADE[abs(step) - 1] for step in steps], dtype=np.float32)
         best: Floats = (shares.reshape(len(steps), -1) * fade[:, None]).max(axis=0)
-        return best
+        return np.maximum(self.words, best)
 
     @cached_property
     def session_words(self) -> Floats:
@@ -140,7 +140,7 @@ class Pool:
         return np.where(rows >= 0, self.columns.items[rows], -1)
 
 
-_FADE = (1.0, 0.8, 0.65, 0.5, 0.4)
+_FADE = (0.9, 0.75, 0.6, 0.5, 0.4)
 
 
 def _known(values: Floats) -> Floats:

@@ -13,7 +13,7 @@ from memos_integrations.cube.facts import TimeSpan
 from memos_integrations.cube.ports import Vector
 
 _WHEN = re.compile(
-    r"\s*(?:(?:and|so|but)\s+)?(?:when\b|(?:what|which)\s+(?:date|day|month|year|time|week)\b"
+    r"^\s*(?:(?:and|so|but)\s+)?(?:when\b|(?:what|which)\s+(?:date|day|month|year|time|week)\b"
     r"|since when\b|how long\b)|什么时候|何时|哪天|几号|几点|哪一?年",
     re.IGNORECASE,
 )
@@ -51,7 +51,7 @@ class Query:
 
     @property
     def wants_time(self) -> bool:
-        return _WHEN.match(self.text) is not None
+        return _WHEN.search(self.text) is not None
 
     @property
     def wants_number(self) -> bool:

@@ -134,7 +134,7 @@ SIGNALS: tuple[RankSignal, ...] = (
     ),
     RankSignal("words", _words, "shares words with the question ({value:.0%} of what it could)"),
     RankSignal("window", _window, "with the turns around it, it shares {value:.0%} of the words"),
-    RankSignal("nearness", _nearness, "stands near a turn that shares {value:.0%} of the words"),
+    RankSignal("nearness", _nearness, "it or a turn near it shares words (worth {value:.0%})"),
     RankSignal("session", _session, "a turn of its session shares {value:.0%} of the words"),
     RankSignal("speaker", _speaker, "said by the one the question names"),
     RankSignal("said_then", _said_then, "said at the time in the question"),
