@@ -166,12 +166,15 @@ def _place(
 ) -> None:
     now = step * MICROS
     made = place(records.values(), policy=policy, rules=rules, budget=budget, now=now)
+    hot = _hot(records)
     for each in made.decisions:
         outcome.decisions.append((step, each))
         if each.fate == "move":
-            records[each.row] = replace(records[each.row], tier=each.to_tier, moved=now)
+            before = records[each.row]
+            records[each.row] = replace(before, tier=each.to_tier, moved=now)
             outcome.moves.setdefault(each.row, []).append(step)
-            outcome.over_budget += _hot(records) > budget.total.bytes
+            hot += before.bytes * ((each.to_tier == "hot") - (before.tier == "hot"))
+            outcome.over_budget += hot > budget.total.bytes
     for tenant, series in outcome.hot_bytes.items():
         series.append(_hot(records, tenant))
 
