@@ -134,6 +134,8 @@ class AsyncReads(_Rim[R_co]):
 class AsyncMemoryView(AsyncReads[MemoryView]):
     """A read-only view of memory as it was: every reading verb, to be awaited."""
 
+    facts = _offloaded(MemoryView.facts)
+    ask = _offloaded(MemoryView.ask)
     documents = _offloaded(MemoryView.documents)
     document = _offloaded(MemoryView.document)
     related = _offloaded(MemoryView.related)
@@ -277,6 +279,8 @@ class AsyncMOS(AsyncReads[MOS]):
     related = _offloaded(MOS.related)
     entities = _offloaded(MOS.entities)
     feedback = _offloaded(MOS.feedback)
+    facts = _offloaded(MOS.facts)
+    ask = _offloaded(MOS.ask)
     consolidate = _offloaded(MOS.consolidate)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
 

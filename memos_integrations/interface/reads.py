@@ -103,7 +103,7 @@ class Reads(Verbs):
         for an unknown field or operator. ``explain=True`` adds the terms of each score;
         ``valid_at`` asks what held in the world at that time.
         """
-        _check_query(query, limit)
+        check_query(query, limit)
         scope = self._scope(user, agent, session, cube)
         found = self._find(scope, query, filter, limit, self._valid(valid_at))
         rows = [each.row for each in found]
@@ -320,7 +320,7 @@ class Reads(Verbs):
         """Why this memory is, or is not, found by this question."""
         scope = self._scope(user, agent, session, cube)
         seen = self.get(item, user=user, agent=agent, session=session, cube=cube)
-        _check_query(query, 1)
+        check_query(query, 1)
         there = self._scope(user, agent, session, cube if cube is not None else seen.cube)
         found = self._find(there, query, filter, _EXPLAINED, self._instant)
         for place, each in enumerate(found, 1):
@@ -475,7 +475,7 @@ def _kept(where: Filter | None) -> Pick:
     return "kept" if mentions(where, _OF_FACTS) else "told"
 
 
-def _check_query(query: object, limit: int) -> None:
+def check_query(query: object, limit: int) -> None:
     if not isinstance(query, str):
         raise InvalidInput(f"query must be text, not {type(query).__name__}")
     if len(query) > _MAX_QUERY_CHARS:

@@ -45,9 +45,10 @@ def standings(facts: Sequence[Statement]) -> list[Standing]:
     """Until when each fact holds, oldest first.
 
     A fact ends where the first later one that contradicts it begins, if that one is trusted at
-    least as much and the fact is not under a legal hold.
+    least as much and the fact is not under a legal hold. Later is what was said later ("I moved
+    last week" ends what was told two days ago), but what lies ahead comes when it comes.
     """
-    ordered = sorted(facts, key=lambda f: (f.starts, f.said, f.iid))
+    ordered = sorted(facts, key=lambda f: (max(f.starts, f.said), f.said, f.iid))
     return [_standing(fact, ordered[place + 1 :]) for place, fact in enumerate(ordered)]
 
 
