@@ -20,6 +20,7 @@ from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.outcomes import Changed, Outcome
 from memos_integrations.cube.ports import VisionModel
 from memos_integrations.infrastructure.backends.converters import ConversionLimits
+from memos_integrations.infrastructure.backends.llm.as_llm import as_vision
 from memos_integrations.infrastructure.vault import blob_claims
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.transaction import Transaction
@@ -138,7 +139,7 @@ class DocumentVerbs(DocumentReads):
         keep_original: bool = False,
         chunk_tokens: int = CHUNK_TOKENS,
         limits: ConversionLimits | None = None,
-        vision: VisionModel | None = None,
+        vision: object | None = None,
     ) -> Ingested:
         """Remember a document chunk by chunk; the same name again brings its next version.
 
@@ -157,7 +158,7 @@ class DocumentVerbs(DocumentReads):
         bounds = limits or ConversionLimits()
         _check_budget(chunk_tokens)
         document = opened(source, name=name, media_type=media_type, limits=bounds)
-        sees = vision or self._rooms.images.vision
+        sees = self._rooms.images.vision if vision is None else as_vision(vision)
         about = About.of(
             memory_type=MemoryType.DOCUMENT,
             tags=tuple(tags or ()) if not isinstance(tags, str) else tags,
@@ -209,7 +210,7 @@ class DocumentVerbs(DocumentReads):
         keep_original: bool = False,
         chunk_tokens: int = CHUNK_TOKENS,
         limits: ConversionLimits | None = None,
-        vision: VisionModel | None = None,
+        vision: object | None = None,
     ) -> builtins.list[Ingested]:
         """Ingest the files of a folder that fit ``pattern``; what became of each, by name.
 

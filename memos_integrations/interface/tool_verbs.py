@@ -134,11 +134,9 @@ class ToolVerbs(Reads):
         drafts[0].draft.data = {"tool": payload}
         drafts[0].draft.call = trace.call
         op = AddOp(scope.cube, tuple(drafts), reason="called")
-        request = Request(
-            "remember_tool", trace, replace(about, time=None), time, *scope.where_said
-        )
-        if time is None:  # without a time of its own, the same call again is the same request
-            request = Request("remember_tool", replace(trace, at=None), *scope.where_said)
+        # Without a time of its own, the same call again is the same request at a later time.
+        told = replace(trace, at=None if time is None else trace.at)
+        request = Request("remember_tool", told, valid_seconds, tags, info, *scope.where_said)
 
         def work(tx: Transaction) -> list[AddResult | Changed]:
             if blob is not None:

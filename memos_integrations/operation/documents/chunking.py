@@ -81,20 +81,30 @@ def title_of(parts: Sequence[Part], *, markdown: bool) -> str | None:
 
 
 def _sections(blocks: Iterable[Block], headings: list[tuple[int, str]]) -> Iterator[list[Block]]:
-    """The blocks between two headings; ``headings`` holds the path while a section is given."""
+    """The blocks between two headings; ``headings`` holds the path while a section is given.
+
+    A heading with nothing under it, no deeper heading either, is its own section.
+    """
     section: list[Block] = []
+    bare = False
     for block in blocks:
         if block.kind != "heading":
             section.append(block)
+            bare = False
             continue
         if section:
             yield section
             section = []
+        elif bare and block.level <= headings[-1][0]:
+            yield [Block("paragraph", headings[-1][1])]
         while headings and headings[-1][0] >= block.level:
             headings.pop()
         headings.append((block.level, block.text))
+        bare = True
     if section:
         yield section
+    elif bare:
+        yield [Block("paragraph", headings[-1][1])]
 
 
 class _Packer:
