@@ -8,6 +8,7 @@ at most twenty years ahead. A date without a year is the occurrence its sentence
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
 
 from memos_integrations.operation.reading.said import Rule, Said, rule
@@ -37,7 +38,7 @@ MONTHS = {
     for name in names.split()
 }
 _AMBIGUOUS = {"may", "march", "mar"}
-WEEKDAYS: list[str] = "monday tuesday wednesday thursday friday saturday sunday".split()
+WEEKDAYS: Sequence[str] = "monday tuesday wednesday thursday friday saturday sunday".split()
 
 MONTH = "(?P<month>" + "|".join(sorted(MONTHS, key=len, reverse=True)) + r")\b\.?"
 _YEAR = r"(?P<year>(?:1[0-9]|20|21)[0-9]{2}|'[0-9]{2})(?![\w/])"
@@ -45,7 +46,7 @@ _PLACE = (
     r"(?:(?:the )?(?P<place>early|mid|late|beginning|start|middle|end)(?: of(?: the)? |[\s-]))?"
 )
 _NAMED = r"(?:(?:mon|tues?|wed|thu(?:rs?)?|fri|sat|sun)[a-z]{0,6}\b\.?,? (?:the )?)?"
-_DECADES: list[str] = (
+_DECADES: Sequence[str] = (
     "twenties thirties forties fifties sixties seventies eighties nineties".split()
 )
 _HOLIDAYS = {

@@ -1,0 +1,131 @@
+"""The verbs that state an attribute, each with the shape of value that may follow it.
+
+A table: under which auxiliaries, after which words. Read by ``stating.stated``.
+"""
+
+from __future__ import annotations
+
+from memos_integrations.operation.reading.stating import by_head, pattern
+
+_JOB = r"(?:new |great |full-time |part-time |permanent |first |old |dream |current )?"
+
+TABLE = by_head(
+    [
+        ("live lives reside resides",
+         pattern("-", r"(?:lives?|resides?) (?:(?:here|alone|back|happily|over) )?in ",
+                 "lives_in", "place")),
+        ("live", pattern("used", r"live (?:here )?in ", "lives_in", "place", denies=True)),
+        ("living based settled residing",
+         pattern("be", r"(?:living|based|settled|residing) (?:here |now )?in ", "lives_in", "place")),
+        ("lived living based been",
+         pattern("have", r"(?:been )?(?:lived|living|based) (?:here )?in ", "lives_in", "place")),
+        ("moved relocated settled",
+         pattern("- have", r"(?:moved|relocated|settled)(?: back| over| out| down| here| away)?"
+                 r"(?: (?:with|from) [^,]{1,30}?)? (?:to|in|into) ", "lives_in", "place",
+                 begins=True)),
+        ("from", pattern("be", r"from ", "from", "place")),
+        ("come comes", pattern("-", r"comes? from ", "from", "place")),
+        ("grew", pattern("-", r"grew up in ", "grew_up_in", "place")),
+        ("raised", pattern("was", r"raised in ", "grew_up_in", "place")),
+        ("born", pattern("was", r"born (?:and raised )?in ", "born_in", "place")),
+        ("work works working",
+         pattern("- be", r"work(?:s|ing)?(?: \w+ly| full-time| part-time| here)? as (?:an? |the )?",
+                 "works_as", "job")),
+        ("work works working employed",
+         pattern("- be", r"(?:work(?:s|ing)?|employed)(?: \w+ly| full-time| part-time)?"
+                 r" (?:as [^,]{3,40} )?(?:at|for|by) ", "works_at", "organisation")),
+        ("work", pattern("used", r"work (?:at|for) ", "works_at", "organisation", denies=True)),
+        ("work", pattern("used", r"work as (?:an? |the )?", "works_as", "job", denies=True)),
+        ("worked working been",
+         pattern("have", r"(?:been )?(?:worked|working) as (?:an? |the )?", "works_as", "job")),
+        ("worked working been",
+         pattern("have", r"(?:been )?(?:worked|working) (?:at|for) ", "works_at", "organisation")),
+        ("started began",
+         pattern("- have", r"(?:started|began) (?:working|(?:an? |my )?" + _JOB + r"(?:job|position"
+                 r"|role|career|internship)?) ?(?:at|for|with) ", "works_at", "organisation",
+                 begins=True)),
+        ("started began became",
+         pattern("- have", r"(?:(?:started|began) (?:(?:working|out)|(?:an? |my )?" + _JOB
+                 + r"(?:job|position|role|career)?) ?as|became) (?:an? |the )?", "works_as", "job",
+                 begins=True)),
+        ("joined", pattern("- have", r"joined (?=[A-Z]|the |an? )", "works_at", "name")),
+        ("got landed accepted found took",
+         pattern("- have", r"(?:got|landed|accepted|found|took|gotten) (?:hired|(?:an? |my |the )"
+                 + _JOB + r"(?:job|position|role|offer|job offer)) (?:at|with|from|by) ", "works_at",
+                 "organisation", begins=True)),
+        ("got landed accepted found took hired promoted",
+         pattern("- have was", r"(?:(?:got|landed|accepted|found|took) )?(?:(?:an? |my |the )" + _JOB
+                 + r"(?:job|position|role) as|(?:hired|promoted) (?:to|as)) (?:an? |the )?",
+                 "works_as", "job", begins=True)),
+        ("quit left resigned",
+         pattern("- have", r"(?:quit|left|resigned from)(?: (?:my|her|his|the|our)(?: old)?"
+                 r" (?:job|position|role))? as (?:an? |the )?", "works_as", "job", denies=True,
+                 begins=True)),
+        ("quit left resigned",
+         pattern("- have", r"(?:(?:quit|left|resigned from) (?:my|her|his|the|our)(?: old)? (?:job"
+                 r"|position|role|work) (?:at|with|for)|(?:quit|resigned from)) ", "works_at",
+                 "organisation", denies=True, begins=True)),
+        ("laid fired let",
+         pattern("was", r"(?:laid off|fired|let go) (?:from|by) ", "works_at", "organisation",
+                 denies=True, begins=True)),
+        ("study studies studying",
+         pattern("- be", r"stud(?:y|ies|ying) (?:[^,]{2,40} )?at (?=the |[a-z])", "studies_at",
+                 "organisation")),
+        ("study studies studying major majoring",
+         pattern("- be", r"(?:stud(?:y|ies|ying)(?! (?:for|at|abroad|hard|a lot|every|in|all|with)\b)"
+                 r"|major(?:s|ing)? in) ", "studies", "several")),
+        ("attend attends attending", pattern("- be", r"attend(?:s|ing)? (?=[a-z]+ (?:university"
+                 r"|college|school|academy|institute)|(?:the )?(?:university|college|academy))",
+                 "studies_at", "organisation")),
+        ("go goes", pattern("-", r"go(?:es)? to (?=[a-z.]+(?: [a-z]+)? (?:university|college"
+                 r"|academy|institute|high school))", "studies_at", "organisation")),
+        ("graduated graduate", pattern("- have did", r"graduated? from ", "graduated_from",
+                 "organisation", begins=True)),
+        ("married engaged", pattern("be have", r"(?:married|engaged) to ", "partner", "name")),
+        ("married", pattern("- have", r"married ", "partner", "name", begins=True)),
+        ("got", pattern("- have", r"got(?:ten)? (?:married|engaged|hitched) (?:to|with) ",
+                 "partner", "name", begins=True)),
+        ("broke split separated divorced",
+         pattern("- have", r"(?:(?:broke|split) up|split|separated|divorced)(?: (?:with|from))? ",
+                 "partner", "name", denies=True, begins=True)),
+        ("allergic", pattern("be", r"allergic to ", "allergic_to", "several")),
+        ("have has a an",
+         pattern("- do have does", r"(?:(?:have|has) )?(?:an? )?(?:\w+ )?allergy to ", "allergic_to",
+                 "several")),
+        ("intolerant", pattern("be", r"intolerant (?:to|of) ", "allergic_to", "several")),
+        ("speak speaks", pattern("- can", r"speaks? (?=[a-z])", "speaks", "language")),
+        ("fluent", pattern("be", r"fluent in ", "speaks", "language")),
+        ("learning", pattern("be have", r"learning (?!(?:a lot|so much|more|about|that|how|to be"
+                 r"|from)\b)(?:how to |to )?", "learns", "several")),
+        ("been", pattern("have", r"been learning (?!about|a lot|that|from)(?:how to |to )?", "learns", "several")),
+        ("eat eats", pattern("-", r"eats? (?!(?:out|at|too|well|with|in|there|here|a lot)\b)",
+                 "eats", "several")),
+        ("drink drinks", pattern("-", r"drinks? (?!(?:too|with|at|responsibly)\b)", "drinks",
+                 "several")),
+        ("stopped quit",
+         pattern("- have", r"(?:stopped|quit|gave up|given up) eating ", "eats", "several",
+                 denies=True, begins=True)),
+        ("stopped quit", pattern("- have", r"(?:stopped|quit) drinking ", "drinks", "several",
+                 denies=True, begins=True)),
+        ("stopped", pattern("- have", r"stopped using ", "uses", "several", denies=True,
+                 begins=True)),
+        ("quit stopped gave given",
+         pattern("- have", r"(?:quit|stopped|gave up|given up) (?=smoking|vaping|gambling|drinking"
+                 r"|alcohol|coffee|sugar|meat|dairy|gluten)", "habit", "phrase", denies=True,
+                 begins=True)),
+        ("smoke smokes", pattern("-", r"(?=smokes?$|smokes?[ .!,])", "habit", "phrase")),
+        ("drive drives", pattern("-", r"drives? (?:an? |my )(?!(?:lot|bit|long|few)\b)", "drives",
+                 "phrase")),
+        ("own owns", pattern("-", r"owns? (?=an? |the |two |three |four |five |several |my own )",
+                 "owns", "phrase")),
+        ("play plays", pattern("- can", r"plays? (?:the )?(?=guitar|piano|violin|cello|drums|flute"
+                 r"|saxophone|sax|clarinet|trumpet|bass|ukulele|harp|organ|banjo|tennis|football"
+                 r"|soccer|chess|golf|basketball|volleyball|badminton|hockey|rugby|cricket|baseball"
+                 r"|squash|poker|video games|dungeons|go\b|bridge|ping pong|table tennis|softball)",
+                 "plays", "several")),
+        ("use uses", pattern("-", r"uses? (?=[a-z+#.]+(?: [a-z]+)? (?:as my|for (?:work|everything"
+                 r"|my|all my|coding|notes|programming|school))\b)", "uses", "phrase")),
+        ("named called go goes",
+         pattern("be -", r"(?:called|named|goe?s? by)(?: the name)? ", "name", "name")),
+    ]
+)  # fmt: skip

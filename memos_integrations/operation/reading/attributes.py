@@ -1,0 +1,167 @@
+"""Attributes of people: home, work, family, age, languages, what they own, eat and drink."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from memos_integrations.cube.facts import Fact
+from memos_integrations.operation.reading import values
+from memos_integrations.operation.reading.attribute_table import TABLE
+from memos_integrations.operation.reading.clauses import Clause
+from memos_integrations.operation.reading.numbers import WORDS
+from memos_integrations.operation.reading.stating import attributed, stated
+from memos_integrations.operation.reading.vocabulary import (
+    DIETS,
+    LEVELS,
+    NATIONALITIES,
+    RELATIONS,
+    STATUSES,
+)
+
+_AGE = re.compile(
+    r"(?:(?:turned|turning) )?(?P<age>[0-9]{1,3}|[a-z]+(?:-[a-z]+)?)"
+    r"(?P<old>(?: years?(?: |-)old| years of age| yrs? old| yo\b))?(?=[.!,;]|\s+(?:now|and|today|this"
+    r"|yesterday|last|years)\b|$)".replace(" ", r"\s")
+)
+_KIND = re.compile(
+    r"(?:an? )?(?:[a-z]+ly )?(?P<word>[a-z-]+)(?P<after>[ a-z]*)".replace(" ", r"\s")
+)
+_SKILL = re.compile(
+    r"(?:an? )?(?:(?:complete|total|absolute|real|bit of a|seasoned|advanced) )?"
+    r"(?P<level>beginner|novice|newbie|expert|amateur|intermediate|pro|new|proficient|advanced"
+    r"|experienced)(?: level)? (?:in|at|with|to|on) ".replace(" ", r"\s")
+)
+_HAVE_NAMED = re.compile(
+    r"(?:have |has )?(?:an? |one |two |three |our )?(?:[a-z-]+ ){0,2}?(?P<what>[a-z]+?)s?,? "
+    r"(?:named|called|whose name is) ".replace(" ", r"\s")
+)
+_HAVE = re.compile(
+    r"(?:have |has )?(?P<n>an?|one|two|three|four|five|six|seven|eight|no|[0-9]{1,2}) "
+    r"(?:(?:little|big|older|younger|twin|adult|grown|young|lovely|cute|new|adorable|small|rescue"
+    r"|beautiful|black|white|golden) ){0,2}"
+    r"(?P<what>kids?|child|children|sons?|daughters?|brothers?|sisters?|siblings?|grandchildren"
+    r"|dogs?|cats?|pets?|puppy|puppies|kittens?|horses?|rabbits?|parrots?|hamsters?)"
+    r"(?=[.!,;]|\s+(?:and|at|who|now|too|that|in)\b|$)".replace(" ", r"\s")
+)
+_ALLERGY = re.compile(
+    r"(?:have |has )?(?:an? )?(?:(?:severe|bad|mild|serious|strong) )?(?P<what>[a-z]+(?: [a-z]+)?)"
+    r" (?:allergy|allergies|intolerance)\b".replace(" ", r"\s")
+)
+
+
+def facts(clause: Clause) -> Iterator[Fact]:
+    """The attributes a clause with a subject states."""
+    if clause.relation and clause.owner:
+        yield from _relation(clause)
+    if clause.aux in {"be", "was", ""}:
+        yield from _be(clause)
+    if clause.aux in {"have", "", "do", "does"}:
+        found = list(_have(clause))
+        yield from found
+        if found:
+            return
+    yield from stated(clause, TABLE)
+
+
+def _relation(clause: Clause) -> Iterator[Fact]:
+    """``my brother Tom ...`` says who the brother is, whatever follows."""
+    if clause.subject.startswith(f"{clause.owner}'s "):
+        return
+    yield attributed(clause, clause.relation, clause.subject, subject=clause.owner)
+
+
+def _be(clause: Clause) -> Iterator[Fact]:
+    """``I'm 30``, ``I'm Italian``, ``I'm a vegan``, ``she is a nurse``, ``I'm married``."""
+    if clause.aux == "was":
+        return
+    aged = _AGE.match(clause.folded, clause.rest, clause.to)
+    if aged is not None and (age := _age(aged, clause.aux)) is not None:
+        yield attributed(clause, "age", age, negated=clause.denied)
+        return
+    if clause.aux != "be":
+        return
+    skill = _SKILL.match(clause.folded, clause.rest, clause.to)
+    if skill is not None:
+        value = values.phrase(clause, skill.end())
+        if value is not None:
+            link = "to" if skill["level"] == "new" else "in"
+            said = f"{skill['level']} {link} {value.text}"
+            article = "an" if said[0] in "aei" else "a"
+            noun = skill["level"] in LEVELS or skill["level"] == "pro"
+            yield attributed(
+                clause, "skill", f"{article} {said}" if noun else said, negated=clause.denied
+            )
+        return
+    yield from _be_word(clause)
+
+
+def _age(match: re.Match[str], aux: str) -> str | None:
+    words, turned = match["age"], match[0].startswith("turn")
+    if aux == "" and not turned:
+        return None
+    if words.isdigit():
+        return (
+            words if 0 < int(words) < 125 and (match["old"] or turned or int(words) > 12) else None
+        )
+    parts = words.split("-")
+    if all(part in WORDS for part in parts) and (match["old"] or turned or len(parts) == 2):
+        return str(sum(WORDS[part] for part in parts))
+    return None
+
+
+def _be_word(clause: Clause) -> Iterator[Fact]:
+    found = _KIND.match(clause.folded, clause.rest, clause.to)
+    if found is None:
+        return
+    word, alone = found["word"], not found["after"].strip()
+    kind = (
+        "diet" if word in DIETS else "nationality" if word in NATIONALITIES
+        else "relationship_status" if word in STATUSES else ""
+    )  # fmt: skip
+    follows = found["after"].split()[:1]
+    free = alone or follows[0] in {"and", "now", "so", "but", "because", "since", "by", "these"}
+    if kind and (free or (kind == "diet" and word in {"vegan", "vegetarian"})):
+        at = found.start("word")
+        text = clause.turn.text[at : at + len(word)]
+        yield attributed(clause, kind, text, negated=clause.denied)
+        return
+    article = re.compile(r"(?:an?|the)\s").match(clause.folded, clause.rest, clause.to)
+    if article is not None:
+        value = values.job(clause, article.end())
+        if value is not None:
+            yield attributed(clause, "works_as", value.text, negated=clause.denied)
+            yield from _at_work(clause, value.to)
+
+
+def _at_work(clause: Clause, at: int) -> Iterator[Fact]:
+    """``a nurse at Charité``: where as well as what."""
+    link = re.compile(r"\s(?:at|for|with)\s(?!home|heart|the moment)").match(
+        clause.folded, at, clause.to
+    )
+    value = values.organisation(clause, link.end()) if link else None
+    if value is not None:
+        yield attributed(clause, "works_at", value.text, negated=clause.denied)
+
+
+def _have(clause: Clause) -> Iterator[Fact]:
+    """``I have a dog called Rex``, ``we have two kids``, ``I have a nut allergy``."""
+    if clause.aux == "" and not clause.folded.startswith(("have ", "has "), clause.rest):
+        return
+    named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to)
+    if named is not None and named["what"] in RELATIONS and not clause.denied:
+        value = values.name(clause, named.end())
+        if value is not None:
+            yield attributed(clause, RELATIONS[named["what"]], value.text)
+        return
+    allergy = _ALLERGY.match(clause.folded, clause.rest, clause.to)
+    if allergy is not None and allergy["what"] not in {"no", "any", "an", "food"}:
+        yield attributed(clause, "allergic_to", allergy["what"], negated=clause.denied)
+        return
+    some = _HAVE.match(clause.folded, clause.rest, clause.to)
+    if some is not None:
+        n, what = some["n"], some["what"]
+        if n == "no" or clause.denied:
+            yield attributed(clause, "has", what, negated=True)
+        else:
+            yield attributed(clause, "has", f"{n} {what}")

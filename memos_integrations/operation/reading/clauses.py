@@ -1,0 +1,277 @@
+"""Clauses of a turn, each with its subject resolved and its verb taken apart.
+
+Everything that is no plain statement is left out here, so that no rule has to think of it:
+questions, conditions, wishes, doubts, code, what stands in quotation marks, and instructions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from memos_integrations.cube.facts import TimeSpan, TurnText
+from memos_integrations.operation.reading.segments import Segment
+from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
+
+SELF = "user"
+"""Who speaks where nobody says so."""
+_LONGEST_CLAUSE = 400
+_MOST_QUOTES = 64
+
+_INSTRUCTION = re.compile(
+    r"\b(?:ignore|disregard|override|bypass)\b.{0,40}\b(?:previous|prior|above|earlier|all|your"
+    r"|instructions?|rules)\b|\b(?:forget|delete|erase|drop|wipe)\s(?:everything|all|every)\b"
+    r"|^\s*[\[<#(*|]*\s*(?:system|assistant|developer|tool|instructions?)\b\s*(?:prompt|message)?"
+    r"[\]>|)*]*\s*:|<\||\byou\s(?:are\snow|must|shall)\b|\bjailbreak|\bdo\sanything\snow"
+    r"|忽略.{0,10}(?:之前|以上|所有|指令)|删除.{0,6}(?:所有|全部|一切)|忘记.{0,6}(?:所有|一切|全部)|^系统[:：]"
+)
+_UNREAL = re.compile(
+    r"\b(?:if|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
+    r"|should've|might|maybe|perhaps|probably|possibly|(?:would|could|should)\shave"
+    r"|in\s(?:my|a)\sdream|dreamed|dreamt|joking|kidding|hypothetically|what\sif|supposedly|rumou?r"
+    r"|almost|nearly|could|hypothetical|lyrics?|novel|movie\scharacter|role-?play|let's\ssay)\b"
+    r"|如果|要是|假如|假设|也许|可能|或许|希望我|开玩笑|梦见|万一|听说"
+)
+_QUOTED = re.compile(
+    r"\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|「[^」\n]{1,400}」|`[^`\n]{1,200}`"
+    r"|(?<![\w])'[^'\n]{2,200}'(?!\w)|‘[^’\n]{2,200}’"
+)
+_QUESTION = re.compile(r"[?？]\s*[\"'”’)）]?\s*$|[吗呢么]\s*[。？?！!]?$")
+_QUESTION_START = re.compile(
+    r"\s*(?:and |but |so |ok |okay |hey |well )?(?:(?:do|does|did|am|are|is|was|were|can|could|will"
+    r"|would|should|shall|have|has|may)(?:n't)? (?:i|we|you|he|she|they|it|my|your|the|this|that)"
+    r"|what|where|who|whom|whose|when|why|how|which)\b"
+)
+_CUT = re.compile(
+    r",?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|as|yet)\s+"
+    r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
+    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not)\b)"
+    r"|;\s*|\s+[-–—]{1,3}\s+|\s*[()]\s*|:\s+|…|\.{3}|,?\s+but\s+|,?\s+even though\s+"
+)
+_CARRIED = re.compile(
+    r",?\s+(?:and|then|and then|and also)\s+(?=(?:(?:am|also|now|have|just|really|currently)\s+)?"
+    r"(?:work|works|live|lives|like|likes|love|loves|hate|hates|enjoy|enjoys|speak|speaks|study"
+    r"|studies|moved|started|adopted|bought|visited|went|plan|plans|will|drive|drives|own|owns"
+    r"|prefer|prefers|play|plays|married|joined|got|quit|left|don't|doesn't|can't|dislike|dislikes"
+    r"|am|is|allergic|planning|going|have|has|stopped|graduated|met|saw)\b)"
+)
+_OPENER = re.compile(
+    r"(?:(?:and|but|so|well|oh|ah|yeah|yes|yep|yup|no|nope|nah|ok|okay|hey|hi|hello|wow|haha|lol"
+    r"|actually|also|plus|honestly|personally|btw|by the way|anyways?|then|now|recently|lately"
+    r"|these days|nowadays|unfortunately|luckily|fortunately|sadly|finally|guess what|in fact|tbh"
+    r"|to be honest|for me|as you know|you know|fyi|update|quick update|good news|big news|news"
+    r"|thanks|thank you|great|sure|hmm+|um+|uh+|omg|because|although|though|since|while|like"
+    r"|for the record|just so you know|please note(?: that)?|note that|remember(?: that)?"
+    r"|fun fact|besides|anyhow|right|true|correction|sorry|i mean|i think|i guess|i must say"
+    r"|i have to say|basically|obviously|of course|as for me|my bad|in general|generally|overall"
+    r"|currently|at the moment|right now|originally|nice to meet you)\b[,!.:\s]{1,4}){0,4}"
+)
+_VOCATIVE = re.compile(r"[A-Z][a-z]{1,15}[,!]\s+")
+_SUBJECT = re.compile(
+    r"(?P<me>i|we)\b|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
+    r"|youngest|middle|new|old|late|dear|lovely|beautiful|sweet|baby|step|only)[\s-]+){0,2}"
+    r"(?P<relation>[a-zé-]{2,12})(?!'s)(?:,)?\b|"
+)
+_NAME = re.compile(
+    r"(?P<name>[A-Z][\w’'-]{1,24}?(?:\s[A-Z][\w’-]{1,24}){0,2})(?=\s|'s\s|’s\s|'ll\s)"
+)
+_PREDICATE = re.compile(
+    r"\s*(?P<adv>(?:(?:really|actually|just|also|still|currently|now|always|totally|absolutely"
+    r"|simply|truly|recently|finally|usually|mostly|both|all|only|even|already|definitely"
+    r"|personally|never|no longer|sometimes|often|kind of|kinda|sort of|officially|honestly"
+    r"|generally|originally|previously|once|certainly|secretly|both|so)\s+){0,3})"
+    r"(?:(?P<aux>'m|am|'re|are|'s|is|was|were|'ve|have|has|had|'ll|will|'d|would|do|does|did|can"
+    r"|cannot|could|should|must|may|used to|ain't|won't|can't|'d better)(?P<no>n't| not| never"
+    r"| no longer)?(?:\s+|$)(?P<more>(?:(?:really|actually|just|also|still|currently|now|always"
+    r"|totally|absolutely|simply|truly|recently|finally|usually|mostly|both|all|only|even|already"
+    r"|definitely|never|no longer|not|quite|very|so|super|pretty|officially|thinking of|kind of"
+    r"|kinda|severely|highly|deathly|happily|originally|a huge)\s+){0,3}))?"
+)
+_AUX = {
+    "'m": "be", "am": "be", "'re": "be", "are": "be", "'s": "be", "is": "be", "ain't": "be",
+    "was": "was", "were": "was", "'ve": "have", "have": "have", "has": "have", "had": "had",
+    "'ll": "will", "will": "will", "won't": "will", "do": "", "does": "", "did": "did",
+    "can": "can", "cannot": "can", "can't": "can", "used to": "used",
+}  # fmt: skip
+_ANYMORE = re.compile(r"\b(?:any ?more|any longer)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """A plain statement. Offsets are those of the whole turn."""
+
+    turn: TurnText
+    folded: str
+    me: str
+    subject: str
+    owner: str
+    """Whose the subject is, where it was named by a relation (``my brother``); else ``""``."""
+    relation: str
+    at: int
+    """Where the subject begins."""
+    rest: int
+    """Where what is said begins, after the auxiliary and adverbs."""
+    to: int
+    aux: str
+    """``be was have had will did can used``, another auxiliary as it stands, or ``""``."""
+    denied: bool
+    times: tuple[TimeSpan, ...]
+
+    @property
+    def first(self) -> bool:
+        return self.subject == self.me
+
+    @property
+    def head(self) -> str:
+        """The first word of what is said, in lower case."""
+        word = _HEAD.match(self.folded, self.rest, self.to)
+        return word[0] if word else ""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether subject and verb agree: ``Ann likes``, not ``Sounds like`` or ``True love is``."""
+        return self.first or self.aux != "" or self.head not in _BASE
+
+    @property
+    def quote(self) -> str:
+        return self.turn.text[self.at : self.to]
+
+
+_HEAD = re.compile(r"[a-zé']+")
+_BASE = frozenset(
+    "like love enjoy adore hate dislike live work study speak drive own play eat drink prefer have "
+    "use plan intend want hope go come attend smoke major detest is are was were reside".split()
+)
+
+
+def speaker_of(turn: TurnText) -> str:
+    """The name of whoever says ``I`` in a turn."""
+    return turn.speaker or (turn.role if turn.role == "assistant" else None) or SELF
+
+
+def plain(turn: TurnText, folded: str, segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
+    """The stretches of the sentences that state something."""
+    for segment in segments:
+        if segment.code or _INSTRUCTION.search(folded, segment.at, segment.to):
+            continue
+        text = turn.text[segment.at : segment.to]
+        if _QUESTION.search(text) or _QUESTION_START.match(folded[segment.at : segment.to]):
+            continue
+        yield segment.at, segment.to
+
+
+def pieces(folded: str, at: int, to: int) -> Iterator[tuple[int, int, bool]]:
+    """The clauses of a sentence that are real; whether each carries on the subject before it."""
+    cuts = sorted(
+        [(cut.start(), cut.end(), False) for cut in _CUT.finditer(folded, at, to)]
+        + [(cut.start(), cut.end(), True) for cut in _CARRIED.finditer(folded, at, to)]
+    )
+    unreal = _UNREAL.search(folded, at, to)
+    begun, carried = at, False
+    for start, end, carries in [*cuts, (to, to, False)]:
+        if start < begun:
+            continue
+        if unreal is not None and unreal.start() < start:
+            return
+        if 1 < start - begun <= _LONGEST_CLAUSE:
+            yield begun, start, carried
+        begun, carried = end, carries
+
+
+def quoted(text: str) -> list[tuple[int, int]]:
+    """Where words of others stand, in order."""
+    return [match.span() for match in _QUOTED.finditer(text)][:_MOST_QUOTES]
+
+
+def clauses(
+    turn: TurnText, folded: str, segments: Sequence[Segment], times: Sequence[TimeSpan]
+) -> Iterator[Clause]:
+    """Every clause whose subject is known: the speaker, somebody of theirs, or a name."""
+    me = speaker_of(turn)
+    before: Clause | None
+    foreign = quoted(turn.text)
+    for at, to in plain(turn, folded, segments):
+        before = None
+        if any(start <= at < end for start, end in foreign):
+            continue
+        for start, end, carried in pieces(folded, at, to):
+            inside = tuple(t for t in times if start <= t.at < end)
+            if carried and before is not None and before.subject:
+                before = _carried(before, start, end, inside)
+            else:
+                before = _begun(turn, folded, me, start, end, inside)
+            yield before
+
+
+def _carried(before: Clause, at: int, to: int, times: tuple[TimeSpan, ...]) -> Clause:
+    return _with_predicate(replace(before, at=at, to=to, times=times), at)
+
+
+def _begun(
+    turn: TurnText, folded: str, me: str, at: int, to: int, times: tuple[TimeSpan, ...]
+) -> Clause:
+    start = _skip(turn.text, folded, at, to, times)
+    subject = _SUBJECT.match(folded, start, to)
+    clause = Clause(turn, folded, me, me, "", "", start, start, to, "", False, times)
+    if subject is not None and subject["me"]:
+        return _with_predicate(clause, subject.end())
+    if subject is not None and subject["mine"]:
+        return _of_mine(clause, subject)
+    name = _NAME.match(turn.text, start, to)
+    if name is None or not nameable(name["name"].split()[0]):
+        return replace(clause, subject="", rest=to)
+    return _with_predicate(replace(clause, subject=name["name"]), name.end())
+
+
+def nameable(word: str) -> bool:
+    """Whether a capitalised word that begins a clause can be a name."""
+    low = re.split(r"['’]", word.lower())[0]
+    return low not in NO_NAMES and not low.endswith(("ing", "ly", "n't")) and len(low) > 1
+
+
+def _skip(text: str, folded: str, at: int, to: int, times: Sequence[TimeSpan]) -> int:
+    """Past the openers, a name spoken to, and dates in front of the subject."""
+    for _ in range(3):
+        opener = _OPENER.match(folded, at, to)
+        at = opener.end() if opener else at
+        spoken = _VOCATIVE.match(text, at, to)
+        at = spoken.end() if spoken else at
+        for span in times:
+            if span.at == at or folded[at : span.at] in {"on ", "in ", "at "}:
+                at = span.to
+                while at < to and text[at] in ", ":
+                    at += 1
+    return at
+
+
+def _of_mine(clause: Clause, subject: re.Match[str]) -> Clause:
+    """``my brother lives``, ``my brother Tom lives``: the subject is the brother."""
+    word = subject["relation"]
+    if word not in RELATIONS:
+        return replace(clause, subject="", rest=clause.to)
+    relation = "best_friend" if "best " in subject[0] and word == "friend" else RELATIONS[word]
+    after = subject.end()
+    name = re.compile(r",?\s([A-Z][\w’-]{1,24}(?:\s[A-Z][\w’-]{1,24})?),?(?=\s)").match(
+        clause.turn.text, after, clause.to
+    )
+    if name is not None and name[1].lower() not in NO_NAMES:
+        who, after = name[1], name.end()
+    else:
+        who = f"{clause.me}'s {word}"
+    made = replace(clause, subject=who, owner=clause.me, relation=relation)
+    return _with_predicate(made, after)
+
+
+def _with_predicate(clause: Clause, at: int) -> Clause:
+    found = _PREDICATE.match(clause.folded, at, clause.to)
+    if found is None:
+        return replace(clause, rest=at)
+    aux = found["aux"] or ""
+    if found["no"] == "n't" and aux == "ca":
+        aux = "can"
+    words = f"{found['adv'] or ''}{found['more'] or ''}"
+    denied = bool(found["no"]) or aux in {"won't", "can't", "cannot", "ain't"}
+    denied = denied or any(word in words for word in ("never ", "no longer ", "not "))
+    denied = denied or _ANYMORE.search(clause.folded, at, clause.to) is not None
+    return replace(clause, rest=found.end(), aux=_AUX.get(aux, aux), denied=denied)
