@@ -24,7 +24,7 @@ class CallableReranker:
         if not callable(judge):
             raise UsageError("a reranker is a function of a question and texts to scores")
         self._judge = judge
-        self._name = name or getattr(judge, "__name__", type(judge).__name__)
+        self._name = name or str(getattr(judge, "__name__", type(judge).__name__))
 
     @property
     def name(self) -> str:

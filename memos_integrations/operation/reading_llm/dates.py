@@ -24,7 +24,7 @@ def iso_span(text: str, *, at: int, to: int) -> TimeSpan | None:
         return None
     parts = {name: int(digits) for name, digits in found.groupdict().items() if digits}
     try:
-        start = datetime(**({"month": 1, "day": 1} | parts), tzinfo=UTC)  # type: ignore[arg-type]
+        start = datetime(tzinfo=UTC, **({"month": 1, "day": 1} | parts))
         end, grain = _end(start, parts)
     except (ValueError, OverflowError):
         return None

@@ -7,8 +7,9 @@ rules for those turns, and the note of each says so.
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memos_integrations.cube.errors import BackendUnavailable, LLMUnavailable, UsageError
@@ -25,6 +26,7 @@ from memos_integrations.operation.reading_llm.structured import Structured, stru
 
 _MAX_FACTS_PER_TURN = 24
 _CHARS_PER_TOKEN = 3
+_MOST_UNFINISHED = 8_192
 _Numbered = list[tuple[int, TurnText]]
 
 
@@ -58,6 +60,7 @@ class LLMExtractor:
         self._fallback = fallback
         self._budget = budget or Budget()
         self._boundary = boundary
+        self._unfinished = _Unfinished()
         if self._budget.turns < 1:
             raise UsageError("a call reads at least one turn: give Budget(turns=1) or more")
 
@@ -67,14 +70,24 @@ class LLMExtractor:
 
     def extract(self, turns: Sequence[TurnText]) -> list[Extraction]:
         """One result per turn, in order. Raises ``LLMUnavailable``, having changed nothing."""
-        found: dict[int, Extraction] = {}
-        for batch in _batches(turns, self._budget):
-            found.update(self._read(batch))
-        return [found[place] if place in found else Extraction() for place in range(len(turns))]
+        found = self._unfinished.known(turns)
+        left = [(place, turn) for place, turn in enumerate(turns) if place not in found]
+        for batch in _batches(left, self._budget):
+            read = self._read(batch)
+            self._unfinished.keep({turn: read[place] for place, turn in batch})
+            found |= read
+        self._unfinished.forget(turns)
+        return [found.get(place, Extraction()) for place in range(len(turns))]
 
     def fall_back(self, turns: Sequence[TurnText], why: str) -> list[Extraction]:
-        """What the rules find, noted as ``unavailable``; the task's last attempt asks for it."""
-        return self._by_rules(turns, f"unavailable: {why}")
+        """What the rules find, noted as ``unavailable``; the task's last attempt asks for it.
+
+        Turns that the model had read before it went away keep its reading.
+        """
+        found = self._unfinished.known(turns)
+        self._unfinished.forget(turns)
+        ruled = self._by_rules(turns, f"unavailable: {why}")
+        return [found.get(place, by_rules) for place, by_rules in enumerate(ruled)]
 
     def _read(self, batch: _Numbered) -> dict[int, Extraction]:
         turns = [turn for _, turn in batch]
@@ -122,6 +135,33 @@ class LLMExtractor:
         ]
 
 
+class _Unfinished:
+    """Readings of tasks that broke off, so that the next attempt does not pay for them again.
+
+    Bounded, in memory only, and gone as soon as the task gets through.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[TurnText, Extraction] = {}
+        self._lock = threading.Lock()
+
+    def known(self, turns: Sequence[TurnText]) -> dict[int, Extraction]:
+        """What was read of these turns, by place."""
+        with self._lock:
+            return {p: self._read[turn] for p, turn in enumerate(turns) if turn in self._read}
+
+    def keep(self, read: Mapping[TurnText, Extraction]) -> None:
+        with self._lock:
+            self._read.update(read)
+            while len(self._read) > _MOST_UNFINISHED:
+                del self._read[next(iter(self._read))]
+
+    def forget(self, turns: Sequence[TurnText]) -> None:
+        with self._lock:
+            for turn in turns:
+                self._read.pop(turn, None)
+
+
 def _grounded(read: TurnsRead, place: int, turn: TurnText, ruled: Extraction) -> Extraction:
     """What holds of an answer about one turn."""
     ground = Ground.of(turn)
@@ -161,14 +201,14 @@ def _apart(names: tuple[Mention, ...]) -> tuple[Mention, ...]:
 
 def _in_range(read: TurnsRead, turns: int) -> str | None:
     """A fact about a turn that was not asked about makes the whole answer doubtful."""
-    numbers = {said.turn for said in (*read.facts, *read.names)}
+    numbers = {said.turn for said in read.facts} | {said.turn for said in read.names}
     return f"turn must be from 1 to {turns}" if any(n > turns for n in numbers) else None
 
 
-def _batches(turns: Sequence[TurnText], budget: Budget) -> Iterator[_Numbered]:
+def _batches(turns: _Numbered, budget: Budget) -> Iterator[_Numbered]:
     """Turns of one speaker, as many as one call may hold; empty ones are not asked about."""
     groups: defaultdict[tuple[str | None, str | None], _Numbered] = defaultdict(list)
-    for place, turn in enumerate(turns):
+    for place, turn in turns:
         if turn.text.strip():
             groups[turn.speaker, turn.role].append((place, turn))
     for group in groups.values():

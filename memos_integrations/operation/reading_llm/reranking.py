@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +18,7 @@ from memos_integrations.infrastructure.backends.llm.as_llm import as_llm
 from memos_integrations.infrastructure.backends.rerankers import (
     CallableReranker,
     CrossEncoderReranker,
+    Judge,
     is_cross_encoder,
 )
 from memos_integrations.operation.reading_llm.prompt import as_data, new_boundary
@@ -131,8 +133,8 @@ def as_reranker(given: object) -> Reranker:
         return given
     if is_cross_encoder(given):
         return CrossEncoderReranker(given)
-    if _is_plain_function(given):
-        return CallableReranker(given)  # type: ignore[arg-type]  -- its answers are checked
+    if callable(given) and not _is_model(given):
+        return CallableReranker(cast(Judge, given))  # its answers are checked
     try:
         return LLMReranker(as_llm(given))
     except UsageError as error:
@@ -142,9 +144,8 @@ def as_reranker(given: object) -> Reranker:
         ) from error
 
 
-def _is_plain_function(given: object) -> bool:
-    models = ("invoke", "complete", "chat")
-    return callable(given) and not any(hasattr(given, verb) for verb in models)
+def _is_model(given: object) -> bool:
+    return any(hasattr(given, verb) for verb in ("invoke", "complete", "chat"))
 
 
 def _each_once(found: _Scores, count: int) -> str | None:
