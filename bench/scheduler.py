@@ -53,7 +53,7 @@ def main(*, quick: bool) -> None:
         for arm in _arms()
     ]
     print(f"\nTiers in a seeded world, means over {len(seeds)} seeds, {_ROOM:.0f} bytes\n")
-    print(table(_HEADS, rows))
+    print("\n".join(table(_HEADS, rows)))
 
 
 def _arms() -> Sequence[_Arm]:

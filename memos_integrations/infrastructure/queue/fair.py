@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from memos_integrations.cube.ports import Statement, Task, TaskSpec
 from memos_integrations.infrastructure.queue.sqlite import ANY_ATTEMPT, SqliteQueue
@@ -122,5 +122,5 @@ def _clock(tx: Statement) -> float:
     return float(rows[0][0]) if rows else 0.0
 
 
-def _rows(tx: Statement, sql: str, parameters: Sequence[object]) -> list[tuple[object, ...]]:
+def _rows(tx: Statement, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
     return cast(sqlite3.Cursor, tx.execute(sql, parameters)).fetchall()

@@ -74,15 +74,11 @@ def _spending(each: Spending) -> dict[str, dict[str, float | None]]:
 
 def _pictures(plan: Plan, *, explain: bool, dry_run: bool) -> list[RenderableType]:
     verb = "would move" if dry_run else "moved"
-    rows = table("memory", "step", "fate", "score", "why")
+    rows = table("step", "fate", "score", "memory and why")
     for each in plan.decisions:
-        rows.add_row(
-            words(each.item),
-            _step(each),
-            each.fate,
-            f"{each.score.total:.2f}",
-            words(_why(each, explain=explain)),
-        )
+        cell = words(each.item, style="cyan")
+        cell.append_text(words(f"\n{_why(each, explain=explain)}"))
+        rows.add_row(_step(each), each.fate, f"{each.score.total:.2f}", cell)
     summary = (
         f"{many(len(plan.moves), 'memory', 'memories')} {verb} of {plan.considered} considered"
     )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from memos_integrations.cube.errors import BackendUnavailable
+from memos_integrations.cube.usage import Form
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.usage_records import move, usage_records
 from memos_integrations.infrastructure.vault.vault import MemVault
@@ -48,7 +50,7 @@ class MemScheduler:
     ) -> None:
         self._vault = vault
         self.rules = rules
-        self._executors = {each.form: each for each in executors}
+        self._executors: dict[Form, FormExecutor] = {each.form: each for each in executors}
 
     def plan(self) -> Plan:
         """What would be done now, over all tenants. Nothing moves."""
@@ -66,7 +68,7 @@ class MemScheduler:
                 epoch, plan = _epoch(connection), self._plan(connection)
             chosen = only(plan, cubes)
             tiers = [each for each in chosen.moves if not each.migrates][:_MOVES_AT_ONCE]
-            moved = self._vault.maintain(lambda tx, e=epoch, t=tiers: _carry_out(tx, e, t))  # type: ignore[misc]
+            moved = self._vault.maintain(partial(_carry_out, epoch=epoch, moves=tiers))
             if moved is not None:
                 done = moved + self._migrate(chosen)
                 left = tuple(each for each in chosen.decisions if each.fate != "move")
@@ -110,7 +112,7 @@ def only(plan: Plan, cubes: Collection[tuple[str, str]] | None) -> Plan:
     )
 
 
-def _carrier(decision: Decision) -> str:
+def _carrier(decision: Decision) -> Form:
     return decision.form if decision.form != "plaintext" else decision.from_form
 
 
@@ -120,7 +122,7 @@ def _epoch(connection: sqlite3.Connection | Transaction) -> int:
 
 
 def _carry_out(
-    tx: Transaction, epoch: int, moves: Sequence[Decision]
+    tx: Transaction, *, epoch: int, moves: Sequence[Decision]
 ) -> tuple[Decision, ...] | None:
     """The moves that were made; ``None``, and nothing done, where another rebalance was quicker."""
     if _epoch(tx) != epoch:
