@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from memos_integrations.cube.acl import Permission, Principal
+from memos_integrations.cube.acl import Permission, Principal, Visibility
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.ids import LATEST, Seq
 from memos_integrations.infrastructure.governance.detection import PERSONAL
@@ -40,6 +40,21 @@ class Instant:
 
 
 NOW = Instant()
+
+
+class Cube(Protocol):
+    """What a gate asks of a cube's row."""
+
+    @property
+    def cid(self) -> int: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def owner(self) -> str: ...
+    @property
+    def visibility(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +138,29 @@ class Governed:
         )
         return bool(self._run(sql, None))
 
+    def gates_of(self, cubes: Sequence[Cube]) -> list[Gate]:
+        """As ``gates``, of cubes that this snapshot has read already.
+
+        Where no rule at all names the principal, owner and visibility decide alone.
+        """
+        if self.named_by_rules():
+            return self.gates([cube.cid for cube in cubes])
+        return [self._ruleless(cube) for cube in cubes]
+
+    def named_by_rules(self) -> bool:
+        """Whether any rule, also one that has expired, names this principal or a role of it."""
+        return bool(self._connection.execute(_NAMED, self._asking.bindings(None)).fetchone())
+
+    def _ruleless(self, cube: Cube) -> Gate:
+        who = self._asking.principal
+        home = cube.tenant == who.tenant
+        master = home and (cube.owner == who.name or who.is_admin)
+        seen = self._asking.need == Permission.READ and (
+            cube.visibility == Visibility.PUBLIC or (home and cube.visibility == Visibility.TENANT)
+        )
+        allowed = master or seen
+        return Gate(cube.cid, cube.path, cube.tenant, cube.owner, home, master, False, allowed)
+
     def gates(self, cids: Iterable[int] | None = None) -> list[Gate]:
         """The cubes asked for (or all), with what the principal may do with each."""
         rows = self._run(
@@ -146,7 +184,7 @@ class Governed:
         condition, extra = self._condition(pick, where)
         sql = f"SELECT {self._sql['item_columns']} {self._sql['joined_items']} WHERE {condition}"
         extra["iids"] = json.dumps([int(n) for n in iids])
-        return [Stored(*row) for row in self._run(sql, cids, extra)]
+        return [Stored._make(row) for row in self._run(sql, cids, extra)]
 
     def listing(
         self,
@@ -172,7 +210,7 @@ class Governed:
             "ORDER BY v.time DESC, i.iid DESC LIMIT :limit OFFSET :offset"
         )
         rows = self._run(sql, cids, {**extra, "limit": limit, "offset": offset})
-        return [Stored(*row) for row in rows]
+        return [Stored._make(row) for row in rows]
 
     def must_mask(self, cids: Iterable[int], where: Filter | None) -> bool:
         """Whether a filter on stored words could tell this principal what is masked for it."""
@@ -198,7 +236,7 @@ class Governed:
             f"SELECT {self._sql['item_columns']} {self._sql['joined_history']} "
             f"WHERE {condition} ORDER BY v.version"
         )
-        return [Stored(*r) for r in self._run(sql, cids, {**extra, "iid": item, "upto": upto})]
+        return [Stored._make(r) for r in self._run(sql, cids, {**extra, "iid": item, "upto": upto})]
 
     def rows(
         self, *, cids: Iterable[int], where: Filter | None = None
@@ -256,6 +294,12 @@ class Governed:
         head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
         return self._connection.execute(head + sql, bindings).fetchall()
 
+
+_NAMED = """
+SELECT 1 FROM json_each(:subjects) s CROSS JOIN access a ON a.tenant = :tenant
+AND a.subject_kind = json_extract(s.value, '$[0]') AND a.subject = json_extract(s.value, '$[1]')
+LIMIT 1
+"""
 
 _TALLY_COLUMNS = {
     "state": "v.state",

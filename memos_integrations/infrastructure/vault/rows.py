@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel
 
 from memos_integrations.cube.acl import Principal, Trust, Visibility
 from memos_integrations.cube.header import Header, Kind, MemoryType, Origin, State, StorageMode
@@ -17,9 +18,11 @@ from memos_integrations.infrastructure.governance.detection import PERSONAL
 from memos_integrations.infrastructure.governance.redaction import mask, scan, spans_from_json
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One version of one item as it stands in the file, in the order of ``item_columns``."""
+class Stored(NamedTuple):
+    """One version of one item as it stands in the file, in the order of ``item_columns``.
+
+    A tuple, as a frozen dataclass of so many fields takes longer to make than its row to read.
+    """
 
     iid: int
     id: str
@@ -75,7 +78,7 @@ class Stored:
     merged_id: str | None
 
     def with_(self, **changes: Any) -> Stored:
-        return replace(self, **changes)
+        return self._replace(**changes)
 
     def plain(self, *, clearances: frozenset[str], owned: bool) -> str:
         """The words as somebody with these clearances may read them; an owner is always
@@ -88,7 +91,7 @@ class Stored:
         return mask(self.text, spans_from_json(self.spans), keep=frozenset(keep))
 
 
-STORED_FIELDS = tuple(f.name for f in fields(Stored))
+STORED_FIELDS = Stored._fields
 
 
 def to_item(row: Stored, principal: Principal) -> MemoryItem:
@@ -97,55 +100,88 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
     text = row.plain(clearances=principal.clearances, owned=owned)
     cleared = owned or PERSONAL in principal.clearances
     read = _loads if cleared else _loads_masked
-    return MemoryItem(
-        text=text,
-        data=read(row.data),
-        blobs=tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
-        header=_header(row, read, redacted=text != (row.text or "")),
+    return _built(
+        MemoryItem,
+        {
+            "text": text,
+            "data": read(row.data),
+            "blobs": tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
+            "header": _header(row, read, redacted=text != (row.text or "")),
+        },
     )
 
 
 def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -> Header:
-    return Header(
-        id=row.id,
-        cube=row.path,
-        kind=Kind(row.kind),
-        memory_type=MemoryType(row.memory_type),
-        created=from_micros(row.created),
-        updated=from_micros(row.recorded),
-        time=from_micros(row.time),
-        valid_from=from_micros(row.valid_from),
-        valid_to=_when(row.valid_to),
-        role=row.role,
-        speaker=row.speaker,
-        conversation=row.conversation,
-        agent=row.agent,
-        origin=Origin(row.origin),
-        source=row.source,
-        provenance=tuple(ProvenanceStep.model_validate(s) for s in read(row.provenance) or ()),
-        model=row.model,
-        tags=tuple(read(row.tags) or ()),
-        info=read(row.info) or {},
-        embedding=row.embedding,
-        owner=row.owner,
-        visibility=Visibility(row.visibility),
-        labels=tuple(_loads(row.labels) or ()),
-        trust=Trust(row.trust),
-        expires=_when(row.expires),
-        legal_hold=bool(row.legal_hold),
-        quarantined=bool(row.quarantined),
-        redacted=redacted,
-        usage_count=row.usage_count,
-        last_used=_when(row.last_used),
-        priority=row.priority,
-        confidence=row.confidence,
-        state=State(row.state),
-        stale=bool(row.stale),
-        merged_into=row.merged_id,
-        version=row.version,
-        seq=row.seq,
-        storage_mode=StorageMode(row.storage_mode),
+    return _built(
+        Header,
+        {
+            "id": row.id,
+            "cube": row.path,
+            "kind": _KINDS[row.kind],
+            "memory_type": _TYPES[row.memory_type],
+            "created": from_micros(row.created),
+            "updated": from_micros(row.recorded),
+            "time": from_micros(row.time),
+            "valid_from": from_micros(row.valid_from),
+            "valid_to": _when(row.valid_to),
+            "role": row.role,
+            "speaker": row.speaker,
+            "conversation": row.conversation,
+            "agent": row.agent,
+            "origin": _ORIGINS[row.origin],
+            "source": row.source,
+            "provenance": tuple(
+                ProvenanceStep.model_validate(s) for s in read(row.provenance) or ()
+            ),
+            "model": row.model,
+            "tags": tuple(read(row.tags) or ()),
+            "info": read(row.info) or {},
+            "embedding": row.embedding,
+            "owner": row.owner,
+            "visibility": _VISIBILITIES[row.visibility],
+            "labels": tuple(_loads(row.labels) or ()),
+            "trust": _TRUSTS[row.trust],
+            "expires": _when(row.expires),
+            "legal_hold": bool(row.legal_hold),
+            "quarantined": bool(row.quarantined),
+            "redacted": redacted,
+            "usage_count": row.usage_count,
+            "last_used": _when(row.last_used),
+            "priority": float(row.priority),
+            "confidence": float(row.confidence),
+            "state": _STATES[row.state],
+            "stale": bool(row.stale),
+            "merged_into": row.merged_id,
+            "version": row.version,
+            "seq": row.seq,
+            "storage_mode": _MODES[row.storage_mode],
+        },
     )
+
+
+_KINDS = {each.value: each for each in Kind}
+_TYPES = {each.value: each for each in MemoryType}
+_ORIGINS = {each.value: each for each in Origin}
+_STATES = {each.value: each for each in State}
+_MODES = {each.value: each for each in StorageMode}
+_VISIBILITIES = {each.value: each for each in Visibility}
+_TRUSTS = {each.value: each for each in Trust}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _built(model: type[M], values: dict[str, Any]) -> M:
+    """The model of values that the vault itself wrote and typed: nothing is validated again.
+
+    What ``model_construct`` does, without its walk over aliases and defaults; every field of the
+    model stands in ``values`` (a test compares with a validated one).
+    """
+    made = model.__new__(model)
+    object.__setattr__(made, "__dict__", values)
+    object.__setattr__(made, "__pydantic_fields_set__", set(values))
+    object.__setattr__(made, "__pydantic_extra__", None)
+    object.__setattr__(made, "__pydantic_private__", None)
+    return made
 
 
 def _when(micros: int | None) -> datetime | None:

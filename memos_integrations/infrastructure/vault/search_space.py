@@ -153,7 +153,7 @@ def open_space(
     model: str | None,
 ) -> Space:
     """The space over these cubes. ``past`` is given when the instant asked lies behind."""
-    gates = {gate.cid: gate for gate in governed.gates([cube.cid for cube in cubes])}
+    gates = {gate.cid: gate for gate in governed.gates_of(cubes)}
     uniform = {c.cid for c in cubes if _uniform(connection, governed, gates[c.cid])}
     always = exact or where is not None or past is not None
     rows: dict[int, Rows] = {}
@@ -192,7 +192,7 @@ def _uniform(connection: sqlite3.Connection, governed: Governed, gate: Gate) -> 
     """Whether the whole cube is open to the principal, without rules for single items."""
     if not gate.open:
         return False
-    if governed.has_item_denials():
+    if governed.named_by_rules() and governed.has_item_denials():
         return False
     if gate.master:
         return True
