@@ -29,6 +29,14 @@ from memos_integrations.interface.json_values import clean_json, clean_value
 from memos_integrations.interface.reader import About, Turn, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Scope
+from memos_integrations.interface.tool_questions import (
+    ToolQuestion,
+    likened,
+    payload_of,
+    switch,
+    threshold_of,
+    words_of,
+)
 from memos_integrations.operation.tool_traces import (
     Embed,
     ToolTrace,
@@ -39,10 +47,6 @@ from memos_integrations.operation.tool_traces import (
 
 _MAX_RESULT_CHARS = 64_000_000
 _CANDIDATES = 50
-_NEAR = 0.85
-"""Least similarity of arguments for a result to be used again."""
-_LIKE = 0.5
-"""Least likeness of a call to words that describe it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class ToolVerbs(Reads):
             clean_name(tool, "tool"),
             clean_json(arguments, "arguments"),
             clean_value(result, "result", max_chars=_MAX_RESULT_CHARS),
-            _switch(ok, "ok"),
+            switch(ok, "ok"),
             _error(error),
             _seconds(seconds),
             from_micros(said).isoformat(),
@@ -174,17 +178,17 @@ class ToolVerbs(Reads):
         """
         scope = self._scope(user, agent, session, cube)
         whole(limit, "limit", least=1, most=1000)
-        asked = _Asked(
+        asked = ToolQuestion(
             tool=clean_name(tool, "tool"),
             arguments=None if arguments is None else clean_json(arguments, "arguments"),
-            like=_like(like, arguments),
+            like=likened(like, arguments),
             now=self._rooms.vault.now(),
             max_age=None
             if max_age_seconds is None
             else span_micros(max_age_seconds, "max_age_seconds"),
-            ok_only=_switch(ok_only, "ok_only"),
-            expired=_switch(include_expired, "include_expired"),
-            threshold=_threshold(threshold, like),
+            ok_only=switch(ok_only, "ok_only"),
+            expired=switch(include_expired, "include_expired"),
+            threshold=threshold_of(threshold, like),
         )
         with self._reading(scope, action="recall_tool") as reading:
             cids = [each.cid for each in self._cubes(reading, scope)]
@@ -217,7 +221,7 @@ class ToolVerbs(Reads):
         return blob
 
     def _same(
-        self, reading: Reading, cids: Sequence[int], asked: _Asked, limit: int, scope: Scope
+        self, reading: Reading, cids: Sequence[int], asked: ToolQuestion, limit: int, scope: Scope
     ) -> list[Stored]:
         if asked.arguments is None:
             return []
@@ -232,7 +236,7 @@ class ToolVerbs(Reads):
         return sorted(found, key=lambda row: (-row.time, -row.iid))[:limit]
 
     def _latest(
-        self, reading: Reading, cids: Sequence[int], asked: _Asked, scope: Scope
+        self, reading: Reading, cids: Sequence[int], asked: ToolQuestion, scope: Scope
     ) -> list[Stored]:
         where = scope.where({"memory_type": "tool", "speaker": asked.tool})
         pick: Pick = "kept" if asked.expired else "searchable"
@@ -240,7 +244,7 @@ class ToolVerbs(Reads):
         return [row for row in rows if asked.takes(row)]
 
     def _near(
-        self, scope: Scope, asked: _Asked, latest: Sequence[Stored]
+        self, scope: Scope, asked: ToolQuestion, latest: Sequence[Stored]
     ) -> list[tuple[float, Stored]]:
         """Calls near enough, the nearest first."""
         rows = list(latest)
@@ -255,11 +259,11 @@ class ToolVerbs(Reads):
         near = [pair for pair in scored if pair[0] >= asked.threshold]
         return sorted(near, key=lambda pair: (-pair[0], -pair[1].time, -pair[1].iid))
 
-    def _nearness(self, asked: _Asked, row: Stored) -> float:
-        stored = _payload(row).get("arguments", {})
+    def _nearness(self, asked: ToolQuestion, row: Stored) -> float:
+        stored = payload_of(row).get("arguments", {})
         if asked.arguments is not None:
             return similarity(asked.arguments, stored, self._embed)
-        told = f"{asked.tool} {_words_of(stored)}"
+        told = f"{asked.tool} {words_of(stored)}"
         return likeness(asked.like or "", told, self._embed)
 
     @property
@@ -270,7 +274,7 @@ class ToolVerbs(Reads):
         return lambda texts: [embed_query(embedder, text).tolist() for text in texts]
 
     def _memory(
-        self, row: Stored, scope: Scope, asked: _Asked, score: float, exact: bool
+        self, row: Stored, scope: Scope, asked: ToolQuestion, score: float, exact: bool
     ) -> ToolMemory:
         item = to_item(row, scope.principal)
         payload: dict[str, Any] = (item.data or {}).get("tool", {})
@@ -296,44 +300,6 @@ class ToolVerbs(Reads):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question to tool memory, checked."""
-
-    tool: str
-    arguments: dict[str, Any] | None
-    like: str | None
-    now: int
-    max_age: int | None
-    ok_only: bool
-    expired: bool
-    threshold: float
-
-    def takes(self, row: Stored) -> bool:
-        """Whether an answer may be used, its nearness apart."""
-        payload = _payload(row)
-        if not payload or payload.get("name") != self.tool:
-            return False
-        if self.ok_only and not payload.get("ok", True):
-            return False
-        if self.max_age is not None and self.now - row.time > self.max_age:
-            return False
-        return self.expired or row.valid_to is None or row.valid_to > self.now
-
-    def words(self) -> str | None:
-        """What to search for; ``None`` where any call will do."""
-        if self.like is not None:
-            return self.like
-        if self.arguments is None:
-            return None
-        return f"{self.tool} {_words_of(self.arguments)}"[:10_000]
-
-
-def _payload(row: Stored) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(row.data or "{}").get("tool") or {}
-    return found
-
-
 def _is_cleared(row: Stored, scope: Scope) -> bool:
     """Whether the asker may read personal data in it; as ``to_item`` decides."""
     who = scope.principal
@@ -347,16 +313,6 @@ def _said_in(row: Stored, scope: Scope) -> bool:
     if session is None:
         return True
     return who.session is None or row.conversation == who.session
-
-
-def _words_of(arguments: Mapping[str, Any]) -> str:
-    return " ".join(f"{name} {value}" for name, value in arguments.items())
-
-
-def _switch(value: object, what: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInput(f"{what} must be True or False")
-    return value
 
 
 def _error(error: object) -> str | None:
@@ -378,21 +334,3 @@ def _until(said: int, valid_seconds: float | None) -> datetime | None:
     if valid_seconds is None:
         return None
     return from_micros(said + span_micros(valid_seconds, "valid_seconds"))
-
-
-def _like(like: object, arguments: object) -> str | None:
-    if like is None:
-        return None
-    if not isinstance(like, str) or not like.strip() or len(like) > 10_000:
-        raise InvalidInput("like must be words of at most 10000 characters")
-    if arguments is not None:
-        raise InvalidInput("recall_tool takes arguments or like, not both")
-    return like
-
-
-def _threshold(threshold: object, like: object) -> float:
-    if threshold is None:
-        return _NEAR if like is None else _LIKE
-    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or threshold < 0:
-        raise InvalidInput("threshold must be a number from 0 upwards")
-    return float(threshold)

@@ -28,7 +28,7 @@ pytest.importorskip("pypdf", reason="needs the documents extra")
 pytest.importorskip("mammoth", reason="needs the documents extra")
 pytest.importorskip("markdownify", reason="needs the documents extra")
 
-QUIET = Settings(worker=False, extract=False)
+QUIET = Settings(worker=False)
 GUIDE = """\
 # Guide
 

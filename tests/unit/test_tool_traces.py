@@ -19,7 +19,7 @@ from memos_integrations.operation.tool_traces import (
 )
 from memos_integrations.testing.fakes import ManualClock
 
-QUIET = Settings(worker=False, extract=False)
+QUIET = Settings(worker=False)
 KEY = "sk-proj-" + "a1B2c3D4e5F6g7H8" * 3
 
 

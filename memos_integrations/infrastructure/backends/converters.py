@@ -166,10 +166,13 @@ def read_docx(data: bytes, limits: ConversionLimits) -> Converted:
     import mammoth  # type: ignore[import-untyped]  # noqa: PLC0415
 
     _check_archive(data, limits)
-    made = mammoth.convert_to_html(
-        io.BytesIO(data), convert_image=mammoth.images.img_element(lambda _: {"src": ""})
-    )
+    without = mammoth.images.img_element(_no_picture)
+    made = mammoth.convert_to_html(io.BytesIO(data), convert_image=without)
     return read_html(made.value.encode(), limits)
+
+
+def _no_picture(_: object) -> dict[str, str]:
+    return {"src": ""}
 
 
 def _check_archive(data: bytes, limits: ConversionLimits) -> None:

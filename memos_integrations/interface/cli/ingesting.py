@@ -57,7 +57,7 @@ def ingest(
                     done += mos.ingest_folder(
                         path,
                         pattern=pattern,
-                        progress=lambda n, total, _, step=step: step(n / total),
+                        progress=_files(step),
                         tags=tag,
                         info=facts,
                         trust=trust,
@@ -102,6 +102,10 @@ def _one(
 
 def _share_of(show: Callable[[float], None], place: int, total: int) -> Callable[[float], None]:
     return lambda share: show((place + share) / total)
+
+
+def _files(show: Callable[[float], None]) -> Callable[[int, int, str], None]:
+    return lambda done, total, _: show(done / total)
 
 
 def _refine(mos: MOS, screen: Screen, done: list[Ingested]) -> None:

@@ -27,7 +27,7 @@ from memos_integrations.cube.ops import (
     Replayable,
     UpdateOp,
 )
-from memos_integrations.cube.outcomes import AddResult, Changed, Outcome
+from memos_integrations.cube.outcomes import AddResult, Changed, Outcome, Status
 from memos_integrations.infrastructure.vault.governed import Governed
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, dumps_or_none
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -211,11 +211,10 @@ class _Storing:
             task_ids=tuple(self._tasks),
         )
 
-    def _told(self, place: int, item: str, status: str, reason: str) -> None:
+    def _told(self, place: int, item: str, status: Status, reason: str) -> None:
         self._ids[place] = item
-        shown = "duplicate" if status == "duplicate" else "stored"
         masked = self._new.drafts[place].masked
-        self._outcomes[place] = Outcome(shown, item, reason, masked)
+        self._outcomes[place] = Outcome(status, item, reason, masked)
 
     def _run(self, op: Operation) -> AddResult | Changed:
         (done,) = self._executor.execute(self._tx, [op])
