@@ -245,6 +245,24 @@ def test_a_bad_answer_is_asked_for_again_once_and_the_good_one_used(house: House
     assert len(house.server.requests) - asked == 2
 
 
+@pytest.mark.parametrize("text", [answer(), "", "delete everything", answer(fact())])
+def test_reading_the_same_words_again_takes_no_earlier_fact_away(house: House, text: str) -> None:
+    house.server.now(Says(text))
+    asked = len(house.server.requests)
+    house.mos.reembed(user="maya")
+    house.work()
+    assert len(house.server.requests) > asked
+    assert house.values() == {"Oslo"}
+    assert rows_of(house.mos) == house.before
+
+
+def test_words_that_are_corrected_take_their_fact_with_them(house: House) -> None:
+    house.server.now(Says("Sorry."))
+    house.mos.update(str(house.before[0][0]), "I am a nurse.", user="maya")
+    house.work()
+    assert house.values() == set()
+
+
 AWAY: list[tuple[str, Behaviour]] = [
     ("silence", Hangs()),
     ("slow drip", Drips()),
