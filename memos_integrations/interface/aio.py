@@ -19,6 +19,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeAlia
 
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import UsageError
+from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.cube.ports import Clock, TokenCounter
 from memos_integrations.interface.mos import MOS, MemoryView, Vectors
@@ -224,8 +225,10 @@ class AsyncMOS(AsyncReads[MOS]):
         ranking: Ranking | None = None,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        extractor: Extractor | Literal["default"] | None = "default",
         llm: object | None = None,
         vision: object | None = None,
+        reranker: object | None = None,
         max_threads: int = 8,
     ) -> None:
         opening = _Once(
@@ -238,8 +241,10 @@ class AsyncMOS(AsyncReads[MOS]):
                 ranking=ranking,
                 clock=clock,
                 settings=settings,
+                extractor=extractor,
                 llm=llm,
                 vision=vision,
+                reranker=reranker,
             )
         )
         super().__init__(_Threads(max_threads), opening)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from memos_integrations.cube.acl import Permission, Principal
 from memos_integrations.cube.errors import AccessDenied, NotFound
-from memos_integrations.cube.ports import LLM, Embedder, TokenCounter
+from memos_integrations.cube.ports import LLM, Embedder, Reranker, TokenCounter
 from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
 from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import NOW, Instant
@@ -46,6 +46,7 @@ class Rooms:
     embedder: Embedder | None
     tokens: TokenCounter
     llm: LLM | None
+    reranker: Reranker | None
     images: ImageStage
     scheduler: MemScheduler
     lines: HotLines

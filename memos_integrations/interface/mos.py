@@ -23,7 +23,14 @@ from memos_integrations.cube.clock import SystemClock
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.ids import LATEST, Seq
-from memos_integrations.cube.ports import LLM, Clock, Embedder, TokenCounter, VectorIndex
+from memos_integrations.cube.ports import (
+    LLM,
+    Clock,
+    Embedder,
+    Reranker,
+    TokenCounter,
+    VectorIndex,
+)
 from memos_integrations.infrastructure.backends.embedders import (
     CachedEmbedder,
     as_embedder,
@@ -47,11 +54,11 @@ from memos_integrations.interface.familiar import FamiliarNames
 from memos_integrations.interface.feedback_verbs import FeedbackVerbs
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
 from memos_integrations.interface.graph_verbs import GraphVerbs
+from memos_integrations.interface.hot_lines import HotLines
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
-from memos_integrations.interface.rank_verbs import RankVerbs
-from memos_integrations.interface.hot_lines import HotLines
 from memos_integrations.interface.pressure import Pressure
+from memos_integrations.interface.rank_verbs import RankVerbs
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.schedule_verbs import ScheduleVerbs
@@ -70,11 +77,11 @@ from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.ranking import Ranking
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
+from memos_integrations.operation.reading.marks import marks_of
 from memos_integrations.operation.scheduler.budget import Allowance, Budget
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
 from memos_integrations.operation.scheduler.upkeep import SCHEDULE, ScheduleStage, Upkeep
-from memos_integrations.operation.reading.marks import marks_of
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +120,8 @@ class MOS(
     ``None`` (or ``Settings(extract=False)``) keeps words only. ``llm`` reads them better: a
     LangChain chat model, a LlamaIndex LLM, ``"openai:MODEL@http://localhost:11434/v1"`` or your
     own; when it is away or answers badly the rules do it, and ``task_status`` says so.
-    ``vision`` reads pictures. Thread-safe; several processes may
+    ``vision`` reads pictures; ``reranker`` judges the best hits once more (a cross-encoder, a
+    function or a language model). Thread-safe; several processes may
     open one file.
     """
 
@@ -131,6 +139,7 @@ class MOS(
         extractor: Extractor | Literal["default"] | None = "default",
         llm: object | None = None,
         vision: object | None = None,
+        reranker: object | None = None,
     ) -> None:
         if path is not None and not isinstance(path, str | os.PathLike):
             raise InvalidInput("path must be the name of a file, such as agent.db")
@@ -150,6 +159,7 @@ class MOS(
             extractor,
             llm,
             vision,
+            reranker,
         )
         super().__init__(rooms, principal or Principal(tenant=chosen.tenant))
         if chosen.schedule_seconds is not None:
@@ -223,6 +233,7 @@ def _compose(
     extractor: Extractor | str | None,
     llm: object | None,
     vision: object | None,
+    reranker: object | None,
 ) -> Rooms:
     """Build every part and hand each the parts it needs. Nothing else wires anything."""
     model = None if llm is None else as_llm(llm)
@@ -297,6 +308,7 @@ def _compose(
         embedder=embeds,
         tokens=counter,
         llm=model,
+        reranker=None if reranker is None else _reranker(reranker),
         images=images,
         scheduler=scheduler,
         lines=lines,
@@ -328,6 +340,13 @@ def _extractor(given: Extractor | str | None, llm: LLM | None) -> Extractor | No
     if given == "default":
         return default_extractor() if llm is None else _read_by(llm)
     raise InvalidInput("extractor must be an Extractor, 'default' or None")
+
+
+def _reranker(given: object) -> Reranker:
+    # Loaded only here: most memories are found without one.
+    from memos_integrations.operation.reading_llm.reranking import as_reranker  # noqa: PLC0415
+
+    return as_reranker(given)
 
 
 def _read_by(llm: LLM) -> Extractor:

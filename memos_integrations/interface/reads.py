@@ -34,6 +34,7 @@ from memos_integrations.interface.context import (
 )
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
+from memos_integrations.interface.reranking import POOL, reranked
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.interface.standing import nearness, sources_of, standing_rows
 from memos_integrations.operation.operator.question import Query
@@ -105,10 +106,10 @@ class Reads(Verbs):
         """
         check_query(query, limit)
         scope = self._scope(user, agent, session, cube)
-        found = self._find(scope, query, filter, limit, self._valid(valid_at))
-        rows = [each.row for each in found]
-        self._rooms.vault.shown(scope.principal, "search", rows, cubes=scope.cubes)
-        return [
+        judge = self._rooms.reranker
+        wanted = limit if judge is None else max(limit, POOL)
+        found = self._find(scope, query, filter, wanted, self._valid(valid_at))
+        hits = [
             Hit(
                 item=to_item(each.row, scope.principal),
                 score=each.score,
@@ -116,6 +117,12 @@ class Reads(Verbs):
             )
             for each in found
         ]
+        if judge is not None:
+            hits = reranked(judge, query, hits, explain=explain)[:limit]
+        shown = {hit.id for hit in hits}
+        rows = [each.row for each in found if each.row.id in shown]
+        self._rooms.vault.shown(scope.principal, "search", rows, cubes=scope.cubes)
+        return hits
 
     def context(
         self,

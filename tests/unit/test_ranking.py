@@ -184,3 +184,27 @@ def test_fit_takes_ids_the_asker_may_see_and_changes_nothing() -> None:
             mos.fit(questions, [[i] for i in ids] * 3, user="eve", cube="users/maya")
         with pytest.raises(errors.NotFound):
             mos.fit(questions, [[i] for i in ids] * 3, user="eve")
+
+
+def _away(query: str, texts: Sequence[str]) -> list[float]:
+    raise errors.LLMUnavailable("gone")
+
+
+def _shortest(query: str, texts: Sequence[str]) -> list[float]:
+    return [-float(len(text)) for text in texts]
+
+
+def test_a_reranker_decides_the_order_among_the_best_and_says_so() -> None:
+    with MOS(None, embedder=None, settings=QUIET, reranker=_shortest) as mos:
+        _told(mos, ("Maya", "the roof roof roof needs slate"), ("Maya", "roof"))
+        hits = mos.search("roof slate", user="maya", limit=1, explain=True)
+        assert [hit.text for hit in hits] == ["roof"]
+        assert "judged it" in hits[0].signals[-1].why
+
+
+def test_a_reranker_that_is_away_leaves_the_order_and_is_told_of() -> None:
+    with MOS(None, embedder=None, settings=QUIET, reranker=_away) as mos:
+        _told(mos, ("Maya", "the roof roof roof needs slate"), ("Maya", "roof"))
+        hits = mos.search("roof slate", user="maya")
+        assert hits[0].text.startswith("the roof")
+        assert "did not answer" in hits[0].signals[-1].why

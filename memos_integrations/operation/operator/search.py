@@ -49,7 +49,13 @@ class Found:
 
     row: Stored
     score: float
-    terms: tuple[Signal, ...]
+    values: tuple[float, ...]
+    ranking: Ranking
+
+    @property
+    def terms(self) -> tuple[Signal, ...]:
+        """What the score is made of."""
+        return self.ranking.terms(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,7 @@ class MemOperator:
                 for r in self._vault.resolve(reading, space.cubes, items, where=space.where)
             }
             found += [
-                Found(rows[item], score, self.ranking.terms(values))
+                Found(rows[item], score, tuple(values), self.ranking)
                 for item, score, values in zip(
                     items,
                     ranked.scores[part].tolist(),
