@@ -6,8 +6,9 @@ import builtins
 from collections.abc import Sequence
 from datetime import datetime
 
-from memos_integrations.cube.errors import BackendUnavailable
+from memos_integrations.cube.errors import BackendUnavailable, InvalidInput
 from memos_integrations.cube.facts import FactKind
+from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.ports import LLM
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.interface.answers import Answer, answer, from_evidence, phrased, plan
@@ -46,6 +47,9 @@ class FactVerbs(Reads):
         every fact there is: those that ended, and those taken back because their source changed.
         """
         whole(limit, "limit", least=0)
+        for name, what in ((subject, "subject"), (attribute, "attribute")):
+            if name is not None:
+                clean_name(name, what)
         scope = self._scope(user, agent, session, cube)
         instant = self._valid(valid_at)
         asked = Asked(
@@ -78,6 +82,8 @@ class FactVerbs(Reads):
         may put the answer in its own words, as far as these name nothing else.
         """
         check_query(question, limit)
+        if llm is not None and not isinstance(llm, LLM):
+            raise InvalidInput("llm must have a name and a method complete(prompt, ...)")
         scope = self._scope(user, agent, session, cube)
         at = self._valid(valid_at).valid_micros
         now = self._rooms.vault.now() if at is None else at

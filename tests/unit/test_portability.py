@@ -99,7 +99,8 @@ def test_trusted_round_trip_tells_the_same(tmp_path: Path) -> None:
         ids = _fill(a)
         out = a.dump(tmp_path / "c.memcube", user="alice")
         back = b.load(tmp_path / "c.memcube", user="alice", trusted=True)
-        assert back.items == out.items == len(ids)
+        facts = a.facts(user="alice", history=True)
+        assert back.items == out.items == len(ids) + len(facts)
         assert back.vectors == out.vectors > 0
         assert not set(back.ids.values()) & set(ids.values())
         b.work()

@@ -14,6 +14,7 @@ from memos_integrations.cube.facts import FactKind
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import MemoryItem
+from memos_integrations.infrastructure.vault.governed import Pick
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.operation.facts.keys import folded
@@ -86,7 +87,7 @@ def _rows(
         "SELECT iid FROM fact WHERE cid IN (SELECT value FROM json_each(?))",
         (json.dumps(list(cids)),),
     ).fetchall()
-    pick = "kept" if asked.history else "searchable"
+    pick: Pick = "kept" if asked.history else "searchable"
     items = [iid for (iid,) in found]
     rows = reading.governed.items(items, cids=cids, pick=pick, where=where)
     return rows if asked.history else [row for row in rows if _holds(row, asked)]
@@ -112,8 +113,8 @@ def _grouped(rows: Iterable[Stored]) -> list[list[Stored]]:
     groups: dict[tuple[object, ...], list[Stored]] = {}
     for row in rows:
         told = json.loads(row.data or "{}")["fact"]
-        key = (row.cid, row.owner, folded(told["subject"]), told["attribute"])
-        key += (folded(told["value"]), told["negated"])
+        claim = (folded(told["subject"]), told["attribute"], folded(told["value"]))
+        key = (row.cid, row.owner, *claim, told["negated"])
         groups.setdefault(key, []).append(row)
     for group in groups.values():
         group.sort(key=lambda row: TRUST_ORDER.index(row.trust))
