@@ -25,8 +25,8 @@ from memos_integrations.operation.operator.summaries import (
 from memos_integrations.testing.fakes import FakeEmbedder
 
 GARDEN = [
-    "I planted tomato seedlings in the garden bed. They need water every day.",
-    "The tomato plants in the garden bed grew tall this week.",
+    "I put the tomato plants in the garden bed. They are seedlings.",
+    "The tomato plants in the garden bed grew tall.",
     "Tomato plants in my garden bed have yellow leaves now.",
     "I water the tomato plants in the garden bed each morning.",
 ]
@@ -105,7 +105,7 @@ def test_grown_cluster_gives_a_new_version_of_the_same_summary(mos: MOS) -> None
     told(mos, GARDEN)
     consolidated(mos)
     [first] = summaries(mos)
-    more = told(mos, ["Ripe tomato plants in the garden bed, I picked 12 today."])
+    more = told(mos, ["The tomato plants in the garden bed gave 12 fruits."])
     done = consolidated(mos)
     assert done["renewed"] == [first.id]
     [second] = summaries(mos)

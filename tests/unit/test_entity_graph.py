@@ -17,9 +17,7 @@ from memos_integrations.operation.operator.entity_graph import mentioned, spelle
 
 @pytest.fixture
 def mos(tmp_path: Path) -> Iterator[MOS]:
-    with MOS(
-        tmp_path / "m.db", embedder=None, settings=Settings(worker=False, extract=False)
-    ) as opened:
+    with MOS(tmp_path / "m.db", embedder=None, settings=Settings(worker=False)) as opened:
         yield opened
 
 

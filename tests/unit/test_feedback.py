@@ -24,7 +24,7 @@ def mos(tmp_path: Path) -> Iterator[MOS]:
         tmp_path / "m.db",
         embedder=None,
         clock=clock,
-        settings=Settings(worker=False, extract=False),
+        settings=Settings(worker=False),
     ) as opened:
         yield opened
         assert opened.check().sound

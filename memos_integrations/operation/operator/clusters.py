@@ -47,10 +47,10 @@ class Limits:
 
     least: int = 3
     most: int = 40
-    cosine: float = 0.6
-    """For vectors of an embedder, which hold speaker and date too."""
+    cosine: float = 0.45
+    """Mean cosine of a memory with a cluster's members, on an embedder's vectors of bare words."""
     shared_terms: float = 0.3
-    """For vectors of the words themselves, where there is no embedder."""
+    """The same on vectors of the words themselves, where there is no embedder."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,11 @@ class _Open:
 
 @dataclass(slots=True)
 class _Board:
-    """The clusters being formed under one set of rights, their centres as one matrix."""
+    """The clusters being formed under one set of rights, their centres as one matrix.
+
+    A centre is the mean of unit vectors, not made unit itself: its product with a vector is the
+    mean cosine with the members, so a wide cluster does not draw everything towards it.
+    """
 
     dim: int
     limits: Limits
@@ -92,8 +96,7 @@ class _Board:
             near = self._new(vector)
         cluster = self.open_[near]
         cluster.add(card, vector, turn)
-        norm = float(np.linalg.norm(cluster.total)) or 1.0
-        self.centres[near] = cluster.total / norm
+        self.centres[near] = cluster.total / len(cluster.members)
 
     def _nearest(self, card: Card, vector: Vector) -> int | None:
         if not self.open_:
@@ -130,20 +133,17 @@ def clusters(cards: Iterable[Card], limits: Limits) -> list[tuple[Card, ...]]:
 
 
 def _of_one(cards: Sequence[Card], limits: Limits) -> list[tuple[Card, ...]]:
-    matrix, threshold = _vectors(cards, limits)
+    embedded = [card for card in cards if card.vector is not None]
+    if embedded:  # one that has no vector yet waits for the next time
+        cards, threshold = embedded, limits.cosine
+        matrix = np.stack([card.vector for card in embedded if card.vector is not None])
+    else:
+        matrix, threshold = term_matrix([card.text for card in cards]), limits.shared_terms
     board = _Board(matrix.shape[1], limits, threshold)
     for turn, (card, vector) in enumerate(zip(cards, matrix, strict=True)):
         board.place(card, vector, turn)
     groups = [each.members for each in [*board.closed, *board.open_]]
     return [tuple(group) for group in groups if len(group) >= limits.least]
-
-
-def _vectors(cards: Sequence[Card], limits: Limits) -> tuple[Matrix, float]:
-    """The embedder's vectors where every memory has one, else vectors of the words."""
-    made = [card.vector for card in cards if card.vector is not None]
-    if len(made) == len(cards):
-        return np.stack(made), limits.cosine
-    return term_matrix([card.text for card in cards]), limits.shared_terms
 
 
 def _bonus(card: Card, cluster: _Open) -> float:

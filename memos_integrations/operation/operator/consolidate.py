@@ -189,12 +189,12 @@ def _written(llm: LLM, group: Sequence[Card]) -> Summary:
 
 _CARDS = """
 SELECT v.iid, v.version, t.text, t.spans, coalesce(v.speaker, v.role, 'memory'), v.time,
-       v.conversation, i.owner, i.visibility, i.labels, i.trust, i.expires, e.vec,
+       v.conversation, i.owner, i.visibility, i.labels, i.trust, i.expires, p.vec,
        (SELECT group_concat(hex(m.entity)) FROM mention m WHERE m.iid = v.iid)
 FROM version v
 JOIN item i ON i.iid = v.iid
 JOIN content t ON t.tid = v.tid
-LEFT JOIN embedding e ON e.tid = v.tid AND e.model = :model
+LEFT JOIN part_vector p ON p.tid = v.tid AND p.part = 0 AND p.model = :model
 WHERE v.seq_to > :latest AND {which}
   AND v.state IN ('generated', 'activated', 'frozen') AND v.stale = 0
   AND v.valid_to IS NULL AND v.kind = 'plaintext' AND i.quarantined = 0
