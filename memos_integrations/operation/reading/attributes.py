@@ -10,7 +10,9 @@ from memos_integrations.operation.reading import values
 from memos_integrations.operation.reading.attribute_table import TABLE
 from memos_integrations.operation.reading.clauses import Clause
 from memos_integrations.operation.reading.numbers import WORDS
+from memos_integrations.operation.reading.phrasing import birthday_of
 from memos_integrations.operation.reading.stating import attributed, stated
+from memos_integrations.operation.reading.timeline import DAY
 from memos_integrations.operation.reading.vocabulary import (
     DIETS,
     LEVELS,
@@ -27,6 +29,8 @@ _AGE = re.compile(
 _KIND = re.compile(
     r"(?:an? )?(?:[a-z]+ly )?(?P<word>[a-z-]+)(?P<after>[ a-z]*)".replace(" ", r"\s")
 )
+_BECAME = re.compile(r"(?:went|became|gone|turned)\s(?:an?\s)?(?P<diet>[a-z-]+)\b")
+_BEEN = re.compile(r"been\s(?:an?|the)\s")
 _SKILL = re.compile(
     r"(?:an? )?(?:(?:complete|total|absolute|real|bit of a|seasoned|advanced) )?"
     r"(?P<level>beginner|novice|newbie|expert|amateur|intermediate|pro|new|proficient|advanced"
@@ -44,6 +48,7 @@ _HAVE = re.compile(
     r"|dogs?|cats?|pets?|puppy|puppies|kittens?|horses?|rabbits?|parrots?|hamsters?)"
     r"(?=[.!,;]|\s+(?:and|at|who|now|too|that|in)\b|$)".replace(" ", r"\s")
 )
+_INTOLERANT = re.compile(r"(?P<what>[a-z]+)[\s-]intolerant\b")
 _ALLERGY = re.compile(
     r"(?:have |has )?(?:an? )?(?:(?:severe|bad|mild|serious|strong) )?(?P<what>[a-z]+(?: [a-z]+)?)"
     r" (?:allergy|allergies|intolerance)\b".replace(" ", r"\s")
@@ -54,8 +59,12 @@ def facts(clause: Clause) -> Iterator[Fact]:
     """The attributes a clause with a subject states."""
     if clause.relation and clause.owner:
         yield from _relation(clause)
-    if clause.aux in {"be", "was", ""}:
+    if clause.aux in {"be", "was", "have", ""}:
         yield from _be(clause)
+    became = _BECAME.match(clause.folded, clause.rest, clause.to)
+    if became is not None and clause.aux in {"", "have"} and became["diet"] in DIETS:
+        yield attributed(clause, "diet", became["diet"], negated=clause.denied, begins=True)
+        return
     if clause.aux in {"have", "", "do", "does"}:
         found = list(_have(clause))
         yield from found
@@ -74,12 +83,14 @@ def _relation(clause: Clause) -> Iterator[Fact]:
 def _be(clause: Clause) -> Iterator[Fact]:
     """``I'm 30``, ``I'm Italian``, ``I'm a vegan``, ``she is a nurse``, ``I'm married``."""
     if clause.aux == "was":
+        yield from _born(clause)
         return
     aged = _AGE.match(clause.folded, clause.rest, clause.to)
     if aged is not None and (age := _age(aged, clause.aux)) is not None:
         yield attributed(clause, "age", age, negated=clause.denied)
         return
     if clause.aux != "be":
+        yield from _been(clause)
         return
     skill = _SKILL.match(clause.folded, clause.rest, clause.to)
     if skill is not None:
@@ -94,6 +105,23 @@ def _be(clause: Clause) -> Iterator[Fact]:
             )
         return
     yield from _be_word(clause)
+
+
+def _been(clause: Clause) -> Iterator[Fact]:
+    """``I've been a nurse for ten years``."""
+    been = _BEEN.match(clause.folded, clause.rest, clause.to) if clause.aux == "have" else None
+    value = values.job(clause, been.end()) if been is not None else None
+    if value is not None:
+        yield attributed(clause, "works_as", value.text, negated=clause.denied)
+
+
+def _born(clause: Clause) -> Iterator[Fact]:
+    """``I was born on 3 March 1990``: the day of the birthday."""
+    if clause.head == "born":
+        for span in clause.times:
+            if span.grain == "day" and span.end - span.start == DAY:
+                yield attributed(clause, "birthday", birthday_of(span))
+                return
 
 
 def _age(match: re.Match[str], aux: str) -> str | None:
@@ -113,6 +141,10 @@ def _age(match: re.Match[str], aux: str) -> str | None:
 def _be_word(clause: Clause) -> Iterator[Fact]:
     found = _KIND.match(clause.folded, clause.rest, clause.to)
     if found is None:
+        return
+    intolerant = _INTOLERANT.match(clause.folded, clause.rest, clause.to)
+    if intolerant is not None:
+        yield attributed(clause, "diet", f"{intolerant['what']} intolerant", negated=clause.denied)
         return
     word, alone = found["word"], not found["after"].strip()
     kind = (

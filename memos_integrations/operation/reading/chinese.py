@@ -57,7 +57,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
         ("lives_in", rf"(?:住在|定居在|居住在|搬到了?|搬去了?|搬家到了?|搬来了?){_PLACE}", False),
         ("lives_in", rf"(?:不住在|不再住在){_PLACE}", True),
         ("lives_in", rf"(?:住|定居)(?:在)?{_PLACE}", False),
-        ("from", rf"(?:是)?(?:来自|从){_PLACE}(?:来)?", False),
+        ("from", rf"(?:是)?(?:来自{_PLACE})", False),
+        ("from", r"(?:是)?从(?P<v>[\u4e00-\u9fff]{2,6})来的?", False),
         ("from", rf"是{_PLACE}人", False),
         ("works_at", r"(?:换到|跳槽到|入职)了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?", False),
         ("works_at", r"在(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班|任职)", False),
@@ -79,8 +80,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
         ("likes", r"(?:不喜欢|不爱|讨厌|厌恶|受不了|不再喜欢|不感兴趣)(?P<v>[^了]{1,20}?)", True),
         ("likes", r"(?:最|更)?(?:喜欢|爱|热爱|喜爱|迷上了?)(?!的)(?P<v>[^了]{1,20}?)", False),
         ("likes", r"对(?P<v>[\u4e00-\u9fff]{1,10}?)(?:感兴趣|着迷)", False),
-        ("eats", r"(?:不吃|不再吃|戒了?)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
-        ("drinks", r"(?:不喝|不再喝)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
+        ("eats", r"(?:从来?不吃|不吃|不再吃|戒了?)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
+        ("drinks", r"(?:从来?不喝|不喝|不再喝)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
         ("eats", r"(?:只吃|常吃|爱吃)(?P<v>[\u4e00-\u9fff]{1,8}?)", False),
         ("drives", r"开(?P<v>一辆[\u4e00-\u9fffA-Za-z]{1,10}?)", False),
         ("has", r"(?:养了?|有)(?P<v>[一两二三四五六][只条个匹位][\u4e00-\u9fff]{1,6}?)", False),
@@ -100,9 +101,7 @@ _PLAN = re.compile(
 _FIRM = re.compile(r"打算|计划|准备|决定|将|要")
 _CALLED = re.compile(r"(?:的名字)?(?:叫|是叫|名叫)(?P<v>[\u4e00-\u9fff]{1,4}|[A-Z][a-z]{1,15})$")
 _BIRTHDAY = re.compile(r"的?生日(?:是|在)")
-_DONE = re.compile(
-    r"(?P<v>[^了过]{0,4}?[去看买吃见参搬做学写跑玩拜认开结毕收养换领完][^，。]{0,20}?[了过][^，。]{0,20}|.{0,4}去了.{1,20})$"
-)
+_DONE = re.compile(r"(?P<v>[^了过没不]{1,5}[了过][^，。了]{0,20}|.{0,4}去了.{1,20})$")
 _BAD = re.compile(r"^(?:什么|怎么|谁|哪|你|您|这|那|它|他|她|的|一下|说|是|在|有|吗|吃吗)")
 
 
@@ -198,16 +197,14 @@ def _attributes(clause: _Clause) -> Iterator[Fact]:
     for attribute, pattern, denied in _PATTERNS:
         match = pattern.match(words)
         if match is not None and match["v"] and not _BAD.match(match["v"]):
-            yield from _values(clause, attribute, match["v"], denied, "不再" in words)
+            yield from _values(clause, attribute, match["v"], denied=denied)
             return
     done = _event(clause)
     if done is not None:
         yield done
 
 
-def _values(
-    clause: _Clause, attribute: str, value: str, denied: bool, _ended: bool
-) -> Iterator[Fact]:
+def _values(clause: _Clause, attribute: str, value: str, *, denied: bool) -> Iterator[Fact]:
     if attribute == "age":
         value = str(number_zh(value))
     several = attribute in {"likes", "eats", "drinks", "allergic_to", "speaks"}

@@ -26,11 +26,14 @@ _INSTRUCTION = re.compile(
     r"[\]>|)*]*\s*:|<\||\byou\s(?:are\snow|must|shall)\b|\bjailbreak|\bdo\sanything\snow"
     r"|忽略.{0,10}(?:之前|以上|所有|指令)|删除.{0,6}(?:所有|全部|一切)|忘记.{0,6}(?:所有|一切|全部)|^系统[:：]"
 )
+_ROLE = re.compile(
+    r"[\s\[<#(*|]*(?:system|assistant|developer|tool)\b\s*(?:prompt|message|note)?[\]>|)*\s]*[:：]"
+)
 _UNREAL = re.compile(
     r"\b(?:if|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
     r"|should've|might|maybe|perhaps|probably|possibly|(?:would|could|should)\shave"
     r"|in\s(?:my|a)\sdream|dreamed|dreamt|joking|kidding|hypothetically|what\sif|supposedly|rumou?r"
-    r"|almost|nearly|could|hypothetical|lyrics?|novel|movie\scharacter|role-?play|let's\ssay)\b"
+    r"|almost|nearly|could|hypothetical|role-?play|let's\ssay)\b"
     r"|如果|要是|假如|假设|也许|可能|或许|希望我|开玩笑|梦见|万一|听说"
 )
 _QUOTED = re.compile(
@@ -81,7 +84,7 @@ _PREDICATE = re.compile(
     r"|simply|truly|recently|finally|usually|mostly|both|all|only|even|already|definitely"
     r"|personally|never|no longer|sometimes|often|kind of|kinda|sort of|officially|honestly"
     r"|generally|originally|previously|once|certainly|secretly|both|so)\s+){0,3})"
-    r"(?:(?P<aux>'m|am|'re|are|'s|is|was|were|'ve|have|has|had|'ll|will|'d|would|do|does|did|can"
+    r"(?:(?P<aux>'m|am|'re|are|'s|is|was|were|'ve got|have got|has got|'ve|have|has|had|'ll|will|'d|would|do|does|did|can"
     r"|cannot|could|should|must|may|used to|ain't|won't|can't|'d better)(?P<no>n't| not| never"
     r"| no longer)?(?:\s+|$)(?P<more>(?:(?:really|actually|just|also|still|currently|now|always"
     r"|totally|absolutely|simply|truly|recently|finally|usually|mostly|both|all|only|even|already"
@@ -90,7 +93,7 @@ _PREDICATE = re.compile(
 )
 _AUX = {
     "'m": "be", "am": "be", "'re": "be", "are": "be", "'s": "be", "is": "be", "ain't": "be",
-    "was": "was", "were": "was", "'ve": "have", "have": "have", "has": "have", "had": "had",
+    "was": "was", "were": "was", "'ve got": "have", "have got": "have", "has got": "have", "'ve": "have", "have": "have", "has": "have", "had": "had",
     "'ll": "will", "will": "will", "won't": "will", "do": "", "does": "", "did": "did",
     "can": "can", "cannot": "can", "can't": "can", "used to": "used",
 }  # fmt: skip
@@ -131,7 +134,9 @@ class Clause:
     @property
     def agrees(self) -> bool:
         """Whether subject and verb agree: ``Ann likes``, not ``Sounds like`` or ``True love is``."""
-        return self.first or self.aux != "" or self.head not in _BASE
+        if self.first or self.owner or self.aux or self.head not in _BASE:
+            return True
+        return _DOES.search(self.folded, self.at, self.rest) is not None
 
     @property
     def quote(self) -> str:
@@ -139,6 +144,7 @@ class Clause:
 
 
 _HEAD = re.compile(r"[a-zé']+")
+_DOES = re.compile(r"\bdoes")
 _BASE = frozenset(
     "like love enjoy adore hate dislike live work study speak drive own play eat drink prefer have "
     "use plan intend want hope go come attend smoke major detest is are was were reside".split()
@@ -153,6 +159,8 @@ def speaker_of(turn: TurnText) -> str:
 def plain(turn: TurnText, folded: str, segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
     """The stretches of the sentences that state something."""
     for segment in segments:
+        if _ROLE.match(folded, segment.at, segment.to):
+            return  # whatever follows pretends to be somebody else's
         if segment.code or _INSTRUCTION.search(folded, segment.at, segment.to):
             continue
         text = turn.text[segment.at : segment.to]

@@ -52,10 +52,10 @@ def facts(clause: Clause) -> Iterator[Fact]:
     if value is None:
         return
     what, _, rest = value.text.partition(" ")
-    if not rest or _POINTING.match(rest.lower()):
+    if _POINTING.match(rest.lower()) or (not rest and what not in {"graduated", "retired"}):
         return
     text = f"{clause.subject} {value.text}"
-    if not rest.lower().startswith(("to ", "up", "out", "with ", "in ", "on ", "at ")):
+    if rest and not rest.lower().startswith(("to ", "up", "out", "with ", "in ", "on ", "at ")):
         yield dated(clause, FactKind.EVENT, what.lower(), rest, text, past)
     else:
         yield dated(clause, FactKind.EVENT, "did", value.text, text, past)

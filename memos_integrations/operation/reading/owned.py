@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import values
 from memos_integrations.operation.reading.clauses import Clause
-from memos_integrations.operation.reading.phrasing import in_words
+from memos_integrations.operation.reading.phrasing import birthday_of
 from memos_integrations.operation.reading.stating import attributed
 from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
 from memos_integrations.operation.reading.vocabulary import favourite as favourite_of
 
 _MY = re.compile(
     r"(?:my|our)\s(?P<what>(?:[\w-]+\s){0,3}?[\w-]+?)(?:'s\s(?:first\s)?(?P<name>name)|(?P<s>'s\s"
-    r"birthday))?\s(?:is|are|was|will\sbe|'s)\s(?P<not>not\s|no\slonger\s)?(?:now\s|currently\s"
+    r"birthday))?(?:\s(?:is|are|was|will\sbe)|(?<=birthday)'s|(?<=name)'s)\s(?P<not>not\s|no\slonger\s)?(?:now\s|currently\s"
     r"|actually\s|called\s|named\s|on\s|also\s|still\s)*(?P<rest>(?=\S))"
 )
 _OF_NAMED = re.compile(
@@ -111,8 +111,7 @@ def _named(clause: Clause, attribute: str, who: str, at: int, negated: bool) -> 
 def _birthday(clause: Clause, who: str, at: int) -> Iterator[Fact]:
     for span in clause.times:
         if span.at >= at - 4 and span.grain == "day":
-            said = in_words(span).split(" ", 2)[2].rsplit(" ", 1)[0]
-            yield attributed(clause, "birthday", said, subject=who)
+            yield attributed(clause, "birthday", birthday_of(span), subject=who)
             return
 
 

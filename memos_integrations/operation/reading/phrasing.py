@@ -29,6 +29,12 @@ def in_words(span: TimeSpan) -> str:
     return f"in {first.year}" if first.year == last.year else f"from {first.year} to {last.year}"
 
 
+def birthday_of(span: TimeSpan) -> str:
+    """The day of the year: ``12 June``."""
+    day = day_of(span.start)
+    return f"{day.day} {day:%B}"
+
+
 def _clock(span: TimeSpan, day: date) -> str:
     begun = span.start % DAY // (HOUR // 60)
     part = _PARTS.get((begun // 60, (span.end - span.start) // HOUR))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from memos_integrations.cube.facts import Fact, FactKind, TimeSpan
 from memos_integrations.operation.reading.clauses import Clause
 from memos_integrations.operation.reading.stating import dated
-from memos_integrations.operation.reading.values import deed
+from memos_integrations.operation.reading.values import deed, phrase
 from memos_integrations.operation.reading.vocabulary import statement
 
 _MEAN = re.compile(
@@ -30,7 +30,8 @@ _JUNK = re.compile(
 )
 _ALONE_ING = frozenset("returning leaving moving retiring graduating flying".split())
 _COMING = re.compile(r"(?P<verb>[a-z]{2,14}ing)\b")
-_STATIVE = re.compile(r"(?:feeling|being|having|getting|wondering|thinking|trying|looking|doing|loving"
+_STATIVE = re.compile(
+    r"(?:feeling|being|having|getting(?!\smarried|\sengaged|\sa\s)|wondering|thinking|trying|looking|doing|loving"
                       r"|enjoying|wanting|hoping|living|missing|making\ssure|talking|saying)\b")  # fmt: skip
 _THING = re.compile(
     r"(?:the|my|our|his|her)\s(?P<what>[a-z][\w'&-]*(?:\s[\w'&-]+){0,4}?)\s(?:is|are|'s|will\sbe"
@@ -50,6 +51,8 @@ def facts(clause: Clause) -> Iterator[Fact]:
     meant = _MEAN.match(clause.folded, clause.rest, clause.to)
     if meant is not None and clause.aux in {"be", "", "have"}:
         yield from _meant(clause, meant, ahead)
+    elif clause.aux in {"have", ""} and ahead is not None:
+        yield from _appointed(clause, ahead)
     elif clause.aux == "will" and ahead is not None:
         yield from _planned(clause, clause.rest, ahead)
     elif clause.aux == "be" and ahead is not None:
@@ -108,6 +111,27 @@ def _plan(clause: Clause, what: str, ahead: TimeSpan | None, *, says: str = "") 
         text = f"{clause.subject} {says} {what}"
     made = dated(clause, FactKind.PLAN, "plans", what, text, ahead)
     return replace(made, negated=clause.denied)
+
+
+_APPOINTED = re.compile(
+    r"(?:have |has |got )?(?=(?:an? |my |our |the )(?:[\w'-]+ ){0,3}?(?:appointment|meeting|interview|exam"
+    r"|test|flight|call|presentation|date|deadline|concert|game|match|class|surgery|operation|check-?up"
+    r"|conference|wedding|party|reservation|booking|visit|trip|workshop|lesson|session|show|gig|dinner)\b)".replace(
+        " ", r"\s"
+    )
+)
+
+
+def _appointed(clause: Clause, ahead: TimeSpan) -> Iterator[Fact]:
+    """``I have a dentist appointment tomorrow``."""
+    found = _APPOINTED.match(clause.folded, clause.rest, clause.to)
+    has = clause.aux == "have" or clause.folded.startswith(("have", "has"), clause.rest)
+    if found is None or not has or ahead.start <= clause.turn.time:
+        return
+    value = phrase(clause, found.end(), to=ahead.at)
+    if value is not None and not clause.denied:
+        text = f"{clause.subject} has {clause.turn.text[found.end() : value.to]}"
+        yield dated(clause, FactKind.PLAN, "plans", value.text, text, ahead)
 
 
 def _coming(clause: Clause, ahead: TimeSpan) -> Iterator[Fact]:

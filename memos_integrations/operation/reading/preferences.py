@@ -42,11 +42,16 @@ TABLE = by_head(
 
 _CANNOT = re.compile(r"(?:stand|bear|tolerate)\s+" + _NOT.replace(" ", r"\s"))
 _PREFER = re.compile(r"prefers?\s+(?:to\s+)?(?!(?:that|it|this|if|not)\b)")
+_RATHER = re.compile(r"rather\s(?!not\b|be\b|have\b)")
 _OVER = re.compile(r"\s(?:over|to|rather than|instead of|than)\s")
 
 
 def facts(clause: Clause) -> Iterator[Fact]:
     """The preferences a clause with a subject states."""
+    rather = _RATHER.match(clause.folded, clause.rest, clause.to)
+    if clause.aux in {"'d", "would"} and rather is not None and not clause.denied:
+        yield from _preferred(clause, rather.end())
+        return
     if clause.aux == "can":
         yield from _cannot(clause)
         return

@@ -65,6 +65,14 @@ _FORMS: tuple[Form, ...] = tuple(
         (rf"in (?:what|which) (?:city|town|country|place) {_DO} {_S} live", "lives_in"),
         (rf"(?:what|which) (?:city|town|country) {_BE} {_S} (?:living |based )in", "lives_in"),
         (rf"(?:where {_DO} {_S} (?:move|relocate) to)", "lives_in"),
+        (rf"where {_S} lives?", "lives_in"),
+        (rf"where {_S} works?", "works_at"),
+        (rf"how old {_S} (?:is|am|are)", "age"),
+        (rf"what {_OF} (?:absolute |all-time |most )?favou?rite {_THING} (?:is|are)", "favourite_"),
+        (rf"what {_S} (?:is|am|are) allergic to", "allergic_to"),
+        (rf"what {_S} (?:likes?|loves?|enjoys?)", "likes"),
+        (rf"when {_OF} birthday is", "birthday"),
+        (rf"who {_OF} (?P<r>[a-zé-]+) (?:is|are)", "relation"),
         (rf"where {_DO} {_S} work", "works_at"),
         (rf"where {_BE} {_S} (?:working|employed)", "works_at"),
         (rf"(?:who|what company|which company|whom) {_DO} {_S} work (?:for|at)", "works_at"),
@@ -97,6 +105,8 @@ _FORMS: tuple[Form, ...] = tuple(
         (rf"(?:who|what)(?: i|')s {_OF} (?P<r>[a-zé-]+(?: friend)?)(?:'s (?:first )?name| called| named)?",
          "relation"),
         (rf"what {_DO} {_S} call (?:my|his|her|their|your) (?P<r>[a-z]+)", "relation"),
+        (r"what(?: is|'s) the name of (?P<s>my|our) (?P<r>[a-z]+)", "relation"),
+        (rf"what can(?:'t|not) {_S} eat", "-eats"),
         (rf"who {_BE} {_OF} (?P<r>[a-zé-]+s)", "relation"),
         (rf"what {_BE} (?:the names? of )?{_OF} (?P<r>[a-z]+?)s?(?:'s?)? (?:names?|called|named)",
          "relation"),
@@ -204,6 +214,8 @@ def _made(match: re.Match[str], attribute: str, me: str) -> Asked | None:
         return Asked(who, favourite(match["x"]))
     if attribute == "relation":
         return _of_relation(who, match["r"])
+    if attribute == "name" and who.startswith(f"{me}'s "):
+        return _of_relation(me, who.removeprefix(f"{me}'s "))
     make = _SPECIAL.get(attribute) if yes_no else None
     if make is not None:
         return make(who, value or "")

@@ -92,7 +92,7 @@ def attributed(
     """A fact about the clause's subject, phrased to stand alone."""
     who = subject or clause.subject
     reads = known(attribute)
-    value = retold(value)
+    value = retold(value, clause)
     when = when or _since(clause, begins=begins)
     text = statement(who, attribute, value, negated=negated)
     if when is not None:
@@ -108,18 +108,25 @@ def dated(
     clause: Clause, kind: FactKind, attribute: str, value: str, text: str, when: TimeSpan | None
 ) -> Fact:
     """A plan or an event."""
-    whole = retold(text) if when is None else f"{retold(text)} {in_words(when)}"
+    told = retold(text, clause)
+    whole = told if when is None else f"{told} {in_words(when)}"
     at, to = _quote(clause)
-    return Fact(kind, clause.subject, attribute, retold(value), whole, at, to, when=when)
+    return Fact(kind, clause.subject, attribute, retold(value, clause), whole, at, to, when=when)
 
 
 _OWN = {"my": "their", "our": "their", "me": "them", "us": "them", "myself": "themselves"}
 _OWN_WORD = re.compile(r"\b(?:" + "|".join(_OWN) + r")\b")
 
 
-def retold(words: str) -> str:
-    """Words of the speaker as another would say them: ``my job`` -> ``their job``."""
-    return _OWN_WORD.sub(lambda match: _OWN[match[0]], words)
+def retold(words: str, clause: Clause) -> str:
+    """Words of the speaker as another would say them: ``my job`` -> ``their job``.
+
+    Where the subject is somebody else, ``me`` is named, so that ``them`` is not taken for others.
+    """
+    if clause.first:
+        return _OWN_WORD.sub(lambda match: _OWN[match[0]], words)
+    named = {"my": f"{clause.me}'s", "me": clause.me}
+    return _OWN_WORD.sub(lambda match: named.get(match[0], match[0]), words)
 
 
 def _since(clause: Clause, *, begins: bool) -> TimeSpan | None:

@@ -54,11 +54,16 @@ def _first_sentence(words: list[str]) -> list[str]:
 
 
 def _with_present(words: Sequence[str]) -> list[str]:
-    """``am visiting`` looks ahead as ``will`` does; ``was visiting`` does not."""
+    """``am visiting`` looks ahead as ``will`` does; ``have got`` does not look back."""
     return [
-        "will" if word.endswith("ing") and place and words[place - 1] in _NOW else word
-        for place, word in enumerate(words)
+        _in_context(word, words[place - 1] if place else "") for place, word in enumerate(words)
     ]
+
+
+def _in_context(word: str, before: str) -> str:
+    if word.endswith("ing") and before in _NOW:
+        return "will"
+    return "have" if word == "got" and before.endswith(("'ve", "have", "has")) else word
 
 
 def _first(words: Iterable[str]) -> Tense:
