@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from memos_integrations.cube.acl import Permission
-from memos_integrations.cube.errors import AccessDenied, InvalidInput
+from memos_integrations.cube.errors import AccessDenied
 from memos_integrations.cube.ids import CubePath
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.cube.ports import Vector
@@ -18,7 +18,7 @@ from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.usage_records import usage_records
-from memos_integrations.interface.arguments import whole
+from memos_integrations.interface.arguments import texts, whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.operation.scheduler.decision import Plan
@@ -67,7 +67,9 @@ class ScheduleVerbs(Verbs):
         scope = self._scope(user, agent, session, cube)
         aim = self._aim(query)
         rules = self._rooms.scheduler.rules
-        policy = replace(rules.policy, favoured=rules.policy.favoured | frozenset(favoured))
+        policy = replace(
+            rules.policy, favoured=rules.policy.favoured | frozenset(texts(favoured, "favoured"))
+        )
         self._rooms.vault.flush_reads()
         with self._reading(scope, action="working_set") as reading:
             records, rows = self._usable(reading, scope, aim)
@@ -151,11 +153,11 @@ class ScheduleVerbs(Verbs):
             return {(row.tenant, row.path) for row in cubes}
 
     def _aim(self, query: str | Sequence[str] | None) -> Vector | None:
-        if query is None or self._rooms.embedder is None:
+        asked = (
+            [] if query is None else texts([query] if isinstance(query, str) else query, "query")
+        )
+        if self._rooms.embedder is None:
             return None
-        asked = [query] if isinstance(query, str) else list(query)
-        if not all(isinstance(each, str) for each in asked):
-            raise InvalidInput("query must be a text or a list of texts")
         made = [embed_query(self._rooms.embedder, each) for each in asked if each.strip()]
         if not made:
             return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +15,9 @@ import pytest
 from memos_integrations import MOS, Principal, Settings
 from memos_integrations.cube.errors import AccessDenied
 from memos_integrations.cube.header import StorageMode
+from memos_integrations.cube.usage import Form
+from memos_integrations.operation.scheduler.decision import Decision, Plan
+from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
 from memos_integrations.testing.fakes import FakeEmbedder, ManualClock
 
 DAY = 86_400.0
@@ -216,3 +222,109 @@ def test_a_deleted_or_denied_memory_leaves_the_working_set_at_once(mos: MOS) -> 
     assert [w.item.header.id for w in mos.working_set(user="ann")] == [kept]
     with pytest.raises(AccessDenied):
         mos.working_set(user="bob", cube="users/ann")
+
+
+class Recording:
+    """An executor that notes what it is asked to carry over."""
+
+    form: Form = "activation"
+
+    def __init__(self) -> None:
+        self.asked: list[Decision] = []
+
+    def migrate(self, decisions: tuple[Decision, ...], /) -> None:
+        self.asked += decisions
+
+
+def with_executor(mos: MOS, executor: Recording) -> MemScheduler:
+    rules = Rules(policy=mos._rooms.scheduler.rules.policy)
+    return MemScheduler(mos._rooms.vault, rules=rules, executors=[executor])
+
+
+def test_changes_of_form_go_to_their_executor_and_without_one_nothing_happens(
+    mos: MOS, clock: ManualClock
+) -> None:
+    made = mos.add("Ann's boat is called Seven Seas", user="ann").id
+    mos.wait()
+    clock.advance(seconds=2 * DAY)
+    read(mos, made, 6)
+    alone = mos.rebalance(user="ann")
+    assert [d.fate for d in alone.decisions if d.migrates] == ["no executor"]
+    assert [d.to_tier for d in alone.moves] == ["hot"]
+    executor = Recording()
+    done = with_executor(mos, executor).rebalance()
+    assert [d.item for d in executor.asked] == [made]
+    assert [d.form for d in done.moves] == ["activation"]
+
+
+def test_an_untrusted_memory_is_never_handed_to_an_executor(mos: MOS, clock: ManualClock) -> None:
+    made = mos.add("Ann's boat is called Seven Seas", user="ann", trust="web").id
+    mos.wait()
+    clock.advance(seconds=2 * DAY)
+    read(mos, made, 60)
+    mos.flush()
+    executor = Recording()
+    with_executor(mos, executor).rebalance()
+    assert executor.asked == []
+
+
+def test_a_rebalance_that_was_overtaken_plans_anew(
+    mos: MOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = mos.add("Ann's boat is called Seven Seas", user="ann").id
+    mos.wait()
+    read(mos, made, 3)
+    mos.flush()
+    scheduler = mos._rooms.scheduler
+    plan, plans = MemScheduler._plan, 0
+
+    def overtaken(self: MemScheduler, connection: sqlite3.Connection) -> Plan:
+        nonlocal plans
+        plans += 1
+        made = plan(self, connection)
+        if plans == 1:  # another process is done between this plan and its moves
+            mos._rooms.vault.maintain(
+                lambda tx: tx.execute("INSERT INTO meta (key, value) VALUES ('scheduler.epoch', 7)")
+            )
+        return made
+
+    monkeypatch.setattr(MemScheduler, "_plan", overtaken)
+    assert [d.to_tier for d in scheduler.rebalance().moves] == ["hot"]
+    assert plans == 2
+
+
+def test_rebalances_at_once_never_fill_the_hot_tier_over_its_budget(tmp_path: Path) -> None:
+    settings = Settings(worker=False, extract=False, hot_bytes=200)
+    with MOS(tmp_path / "m.db", embedder=None, settings=settings) as mos:
+        for n in range(20):
+            made = mos.add(f"Ann's boat number {n} is called Seven Seas", user="ann").id
+            read(mos, made, 4)
+        mos.flush()
+        threads = [threading.Thread(target=mos._rooms.scheduler.rebalance) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        hot = mos.list(user="ann", filter={"storage_mode": "hot"})
+        assert 0 < sum(len(item.text.encode()) for item in hot) <= 200
+        assert mos.working_set(user="ann", budget_tokens=10_000)
+        assert 0 < mos._rooms.lines.bytes <= 200
+
+
+def test_the_command_line_plans_explains_and_moves(tmp_path: Path) -> None:
+    runner = pytest.importorskip("typer.testing").CliRunner()
+    program = importlib.import_module("memos_integrations.interface.cli.program")
+    asked = ["--db", str(tmp_path / "m.db"), "--user", "ann", "--no-embed"]
+    with MOS(tmp_path / "m.db", embedder=None, settings=Settings(extract=False)) as mos:
+        read(mos, mos.add("Ann's boat is called Seven Seas", user="ann").id, 3)
+    dry = runner.invoke(program.app, [*asked, "schedule", "--dry-run", "--explain"])
+    assert dry.exit_code == 0, dry.output
+    assert "would move" in dry.output
+    assert "frequency" in dry.output
+    assert "threshold" in dry.output
+    moved = runner.invoke(program.app, [*asked, "--json", "schedule"])
+    assert json.loads(moved.output)["decisions"][0]["to_tier"] == "hot"
+    again = runner.invoke(program.app, [*asked, "--json", "schedule"])
+    assert json.loads(again.output)["decisions"] == []
+    shown = runner.invoke(program.app, [*asked, "working-set"])
+    assert "Seven" in " ".join(shown.output.split())

@@ -96,10 +96,10 @@ class FairQueue(SqliteQueue):
         present = _clock(tx)
         wanted = None if kinds is None else json.dumps(list(kinds))
         heads = [
-            _Head(tenant, *row, max(present, served))
+            _Head(tenant, tid, priority, max(present, served))
             for tenant, served in _rows(tx, _TENANTS, ())
             if tenant != _NOW
-            for row in _rows(tx, _HEAD, (tenant, now, attempts_below, wanted))
+            for tid, priority in _rows(tx, _HEAD, (tenant, now, attempts_below, wanted))
         ]
         if not heads:
             return None
