@@ -133,12 +133,12 @@ def _opening(folder: Path, *, items: int, runs: int) -> None:
             f"{percentile([run[key] for run in each], 0.5):,.1f}"
             for key in ("open_ms", "first_ms", "second_ms", "mebibytes")
         ]
-        rows.append([name, *cells, f"{_bytes(stores[name]) / items:,.0f}", str(runs)])
+        rows.append([name, *cells, f"{folder_bytes(stores[name]) / items:,.0f}", str(runs)])
     print(f"\nOpening {items:,} memories in a fresh process (its imports are not counted)")
     heads = ("store", "open ms", "first search ms", "second ms", "MiB more", "bytes/item", "runs")
     print("\n".join(table(heads, rows)))
 
 
-def _bytes(path: Path) -> int:
+def folder_bytes(path: Path) -> int:
     files = path.parent.glob(path.name + "*") if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -157,6 +157,8 @@ class _Snapshot:
     vocabulary: Mapping[str, int]
     base: Ints
     """Rows of terms, slots and counts, sorted by term."""
+    starts: Rows
+    """Where each term of the base begins, and where the last one ends."""
     tail: Ints
     """The same of younger slots, as they came."""
     slots: Rows
@@ -251,8 +253,10 @@ class _Snapshot:
 
     def _postings(self, word: str) -> tuple[Ints, Ints]:
         term = self.vocabulary.get(word, -1)
-        low, high = np.searchsorted(self.base[0], np.array([term, term + 1], np.int32))
-        new = np.flatnonzero(self.tail[0] == term)
+        low = high = 0
+        if 0 <= term < len(self.starts) - 1:
+            low, high = self.starts[term : term + 2].tolist()
+        new = np.flatnonzero(self.tail[0] == term) if self.tail.shape[1] else ()
         if not len(new):
             return self.base[1, low:high], self.base[2, low:high]
         both = np.concatenate((self.base[1:, low:high], self.tail[1:, new]), axis=1)
@@ -291,6 +295,7 @@ class _Cube:
         self._slot_of: dict[int, int] = {}
         self._vocabulary = _numbering()
         self._base, self._tail = _no_postings(), _Table(_no_postings())
+        self._starts = np.zeros(1, np.int64)
         self._slots: _Table[np.int64] = _Table(np.zeros((3, 0), np.int64))
         self._alive: Flags = np.zeros(0, np.bool_)
         self._words = 0
@@ -349,7 +354,12 @@ class _Cube:
         every = np.concatenate((self._base, self._tail.view), axis=1)
         # Linear but for the tail: a stable sort makes use of what is sorted already.
         self._base = every[:, np.argsort(every[0], kind="stable")]
+        self._find_starts()
         self._tail = _Table(_no_postings())
+
+    def _find_starts(self) -> None:
+        terms = int(self._base[0, -1]) + 1 if self._base.shape[1] else 0
+        self._starts = np.searchsorted(self._base[0], np.arange(terms + 1, dtype=np.int32))
 
     def _compact(self) -> None:
         """Remove dead slots, and the words that only they held."""
@@ -358,6 +368,7 @@ class _Cube:
         old_terms, old_slots, counts = self._base[:, alive[self._base[1]]]
         kept, terms = np.unique(old_terms, return_inverse=True)
         self._base = np.array([terms, (np.cumsum(alive) - 1)[old_slots], counts], np.int32)
+        self._find_starts()
         words = list(self._vocabulary)
         self._vocabulary = _numbering(words[term] for term in kept.tolist())
         self._slots = _Table(self._slots.view[:, alive])
@@ -368,6 +379,7 @@ class _Cube:
         return _Snapshot(
             vocabulary=self._vocabulary,
             base=self._base,
+            starts=self._starts,
             tail=self._tail.view,
             slots=self._slots.view,
             alive=self._alive,
