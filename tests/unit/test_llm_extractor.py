@@ -152,6 +152,27 @@ def test_a_date_without_words_that_give_it_is_left_out() -> None:
     assert "2031" not in fact.text
 
 
+@pytest.mark.parametrize(
+    ("attribute", "negated", "name", "denied"),
+    [
+        ("dislikes", False, "likes", True),
+        ("dislikes", True, "likes", False),
+        ("Moved to", False, "lives_in", False),
+        ("likes", True, "likes", True),
+    ],
+)
+def test_the_same_thing_goes_under_one_name(
+    attribute: str, negated: bool, name: str, denied: bool
+) -> None:
+    (fact,) = read(said(attribute=attribute, negated=negated, text="")).facts
+    assert (fact.attribute, fact.negated) == (name, denied)
+
+
+def test_whether_one_value_ends_another_is_not_the_models_word_for_what_is_known() -> None:
+    assert read(said(single=False)).facts[0].single
+    assert not read(said(attribute="likes", single=True)).facts[0].single
+
+
 @pytest.mark.parametrize("subject", ["I", "me", "the user", "Speaker", "user"])
 def test_the_speaker_is_called_by_name(subject: str) -> None:
     assert read(said(subject=subject)).facts[0].subject == "Maya"

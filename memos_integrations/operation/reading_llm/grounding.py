@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from memos_integrations.cube.facts import Fact, FactKind, Mention, TimeSpan, TurnText
 from memos_integrations.infrastructure.backends.words import tokens
+from memos_integrations.operation.reading.clauses import SELF
+from memos_integrations.operation.reading.vocabulary import ATTRIBUTES, known, statement
 from memos_integrations.operation.reading_llm.dates import iso_span
 from memos_integrations.operation.reading_llm.schema import FactSaid, NameSaid
 
@@ -41,6 +43,16 @@ _RELATIONS = frozenset(
         "timezone skill experience member uses has had is does type kind count number"
     )
 )
+# The same thing under the name that the rules and questions use, and whether it turns the sense.
+_SAME = {
+    **dict.fromkeys(("loves", "enjoys", "is_fond_of"), ("likes", False)),
+    **dict.fromkeys(("dislikes", "hates"), ("likes", True)),
+    **dict.fromkeys(("moved_to", "home", "city", "residence", "lives_at"), ("lives_in", False)),
+    **dict.fromkeys(("works_for", "employer", "company"), ("works_at", False)),
+    **dict.fromkeys(("job", "occupation", "profession"), ("works_as", False)),
+    **dict.fromkeys(("plans_to", "plan", "planned"), ("plans", False)),
+    **dict.fromkeys(("learning", "is_learning"), ("learns", False)),
+}
 _GLUE = frozenset(tokens(f"{_MONTHS} {_DAYS} will not no longer like dislike want plan has had"))
 
 
@@ -64,7 +76,8 @@ class Ground:
 
     @property
     def speaker(self) -> str:
-        return self.turn.speaker or self.turn.role or "user"
+        assistant = self.turn.role if self.turn.role == "assistant" else None
+        return self.turn.speaker or assistant or SELF
 
     def find(self, quote: str) -> tuple[int, int] | None:
         """Where the words stand; blanks, case and typographic signs may differ, nothing else."""
@@ -92,19 +105,22 @@ def fact(said: FactSaid, ground: Ground) -> Fact:
         raise Ungrounded("subject not in the words")
     if not ground.says(said.value):
         raise Ungrounded("value not in the words")
-    if not set(tokens(said.attribute.replace("_", " "))) <= ground.known | _RELATIONS:
+    attribute, turned = _SAME.get(said.attribute, (said.attribute, False))
+    if not _is_known(attribute, ground):
         raise Ungrounded("attribute not in the words")
+    negated, value = said.negated != turned, _plain(said.value)
     when = _when(said, ground)
     return Fact(
         kind=said.kind,
         subject=subject,
-        attribute=said.attribute,
-        value=_plain(said.value),
-        text=_sentence(said, subject, ground, when),
+        attribute=attribute,
+        value=value,
+        text=_own_sentence(said, subject, ground, when)
+        or _made(subject, attribute, value, negated=negated, date=said.when if when else None),
         at=quote[0],
         to=quote[1],
-        single=said.single and said.kind is FactKind.ATTRIBUTE,
-        negated=said.negated,
+        single=_single(said, attribute),
+        negated=negated,
         when=when,
         confidence=_CONFIDENCE,
     )
@@ -130,17 +146,37 @@ def _when(said: FactSaid, ground: Ground) -> TimeSpan | None:
     return None if place is None else iso_span(said.when, at=place[0], to=place[1])
 
 
-def _sentence(said: FactSaid, subject: str, ground: Ground, when: TimeSpan | None) -> str:
-    """The model's sentence where every word of it is the turn's, else one made of the parts."""
+def _is_known(attribute: str, ground: Ground) -> bool:
+    words = set(tokens(attribute.replace("_", " ")))
+    return attribute in ATTRIBUTES or words <= ground.known | _RELATIONS
+
+
+def _single(said: FactSaid, attribute: str) -> bool:
+    """Whether a new value ends the old one: by the table, and a model's word only beyond it."""
+    if attribute in ATTRIBUTES:
+        return known(attribute).single
+    return said.single and said.kind is FactKind.ATTRIBUTE
+
+
+def _own_sentence(
+    said: FactSaid, subject: str, ground: Ground, when: TimeSpan | None
+) -> str | None:
+    """The model's sentence where every word of it is the turn's."""
     allowed = ground.known | set(tokens(f"{subject} {said.attribute.replace('_', ' ')}")) | _GLUE
     if when is not None and said.when:
         allowed |= set(tokens(re.sub(r"\D", " ", said.when))) | _unpadded(said.when)
     words = set(tokens(said.text))
-    if words and words <= allowed and not _hides(said.text) and "\n" not in said.text:
-        return said.text.strip()
-    verb = said.attribute.replace("_", " ")
-    date = f" ({said.when})" if when is not None else ""
-    return f"{subject} {'not ' if said.negated else ''}{verb} {_plain(said.value)}{date}"
+    own = words and words <= allowed and not _hides(said.text)
+    return said.text.strip() if own else None
+
+
+def _made(subject: str, attribute: str, value: str, *, negated: bool, date: str | None) -> str:
+    """A sentence of the parts, for a model whose own one says more than the words do."""
+    if attribute in ATTRIBUTES:
+        words = statement(subject, attribute, value, negated=negated)
+    else:
+        words = f"{subject} {'not ' if negated else ''}{attribute.replace('_', ' ')} {value}"
+    return f"{words} ({date})" if date else words
 
 
 def _unpadded(date: str) -> set[str]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from memos_integrations.cube.facts import TurnText
+from memos_integrations.operation.reading.vocabulary import ATTRIBUTES
 
 EXTRACT_SYSTEM = """\
 You read what people said and list the facts in it. The words between the BEGIN and END lines are \
@@ -27,7 +28,7 @@ For each fact give:
 - kind: attribute (lasting: home, job, family), preference (likes, dislikes), plan (will happen), \
 event (happened)
 - subject: whom it is about: the speaker's name, or a name from the turn
-- attribute: a short name such as lives_in, works_as, likes, dislikes, plans, visited
+- attribute: one of {attributes}; or another short name such as visited
 - value: the words of the turn that fill it, shortest form
 - text: one short sentence that can be read alone, with names for "I" and dates for "tomorrow"
 - single: true if one can have only one at a time (home, age, employer)
@@ -44,7 +45,7 @@ talk, questions and what is not said give no facts: then answer {{"facts": [], "
 def extraction_prompt(turns: Sequence[TurnText], boundary: str) -> str:
     """The question about these turns, numbered from 1."""
     shown = [_turn(number, turn, boundary) for number, turn in enumerate(turns, 1)]
-    return _EXTRACT.format(turns="\n\n".join(shown))
+    return _EXTRACT.format(attributes=", ".join(ATTRIBUTES), turns="\n\n".join(shown))
 
 
 def as_data(words: str, boundary: str, label: str = "") -> str:
