@@ -31,7 +31,7 @@ from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.operation.facts.adopting import adopt
-from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_cube, queue_fine_stage
 
 PathName = str | os.PathLike[str]
 Progress = Callable[[float], None]
@@ -174,6 +174,7 @@ class PortabilityVerbs(Verbs):
             self._rooms.vault.blobs.renew(ref.sha256)
         done = MemLoader(tx, staged, rules, progress=progress).load(name)
         adopt(tx, done.cube.cid)
+        queue_cube(tx, done.cube.cid)
         _audit_load(tx, name, staged, done)
         rows = done.unfinished
         tasks = tuple(

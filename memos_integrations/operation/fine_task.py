@@ -33,10 +33,14 @@ def review_facts(tx: Transaction, turns: Iterable[Stored]) -> None:
 
 
 def queue_cube(tx: Transaction, cid: int) -> None:
-    """Queue the fine stage of everything a cube was told, after it was copied or loaded."""
+    """Have the fine stage look again at what a cube was told, after words came in as copies.
+
+    What is still rough keeps the task it has.
+    """
     rows = tx.execute(
         "SELECT v.iid FROM version v JOIN item i ON i.iid = v.iid WHERE v.cid = ? "
-        "AND v.seq_to > ? AND v.tid IS NOT NULL AND i.drawn_from IS NULL ORDER BY v.iid",
+        "AND v.seq_to > ? AND v.tid IS NOT NULL AND v.state <> 'generated' "
+        "AND i.drawn_from IS NULL ORDER BY v.iid",
         (cid, 2**63 - 2),
     ).fetchall()
     items = [iid for (iid,) in rows]

@@ -1,17 +1,19 @@
 """Facts that came as copies find their source again: after a fork, a merge of one, or a load.
 
 Called inside the transaction that copied them. The tables beside the items are made anew from
-what the copies say and what they are linked to.
+what the copies say and what they are linked to; whom and which times a memory speaks of is copied
+in a fork, and read again after a load.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.operation.facts.arranging import arrange, slots_of
 from memos_integrations.operation.facts.keys import slot_key, value_key
-from memos_integrations.operation.fine_task import queue_cube
 
 _STRAYS = """
 SELECT v.iid, min(e.target) FROM version v
@@ -27,10 +29,7 @@ GROUP BY v.iid HAVING count(*) = 1
 
 
 def adopt(tx: Transaction, cid: int) -> int:
-    """Have the cube's copied facts stand behind their sources again; how many did.
-
-    The fine stage then looks at the cube as a whole, and takes back what no source says.
-    """
+    """Have the cube's copied facts stand behind their sources again; how many did."""
     found = tx.execute(_STRAYS, (cid, 2**63 - 2)).fetchall()
     source = dict(found)
     for row in current(tx, list(source)):
@@ -42,11 +41,32 @@ def adopt(tx: Transaction, cid: int) -> int:
         tx.execute("UPDATE item SET drawn_from = ? WHERE iid = ?", (source[row.iid], row.iid))
         tx.execute(
             "INSERT OR REPLACE INTO fact (iid, cid, slot, value, single, negated, until) "
-            "VALUES (?, ?, ?, ?, ?, ?, NULL)",
+            "VALUES (?, ?, ?, ?, ?, ?, "
+            "(SELECT valid_to FROM version WHERE iid = ? AND seq_to > ?))",
             (
                 *(row.iid, cid, slot_key(row.owner, subject, attribute), value_key(value)),
                 *(int(bool(told.get("single"))), int(bool(told.get("negated")))),
+                *(source[row.iid], 2**63 - 2),
             ),
         )
-    queue_cube(tx, cid)
+    arrange(tx, slots_of(tx, source), thorough=True)
     return len(found)
+
+
+def copy_marks(tx: Transaction, cid: int, copies: Mapping[int, int]) -> None:
+    """Note of copied memories what is noted of their originals: names, times, near words."""
+    pairs = json.dumps(list(copies.items()))
+    for sql in _MARKS:
+        tx.execute(sql, {"cid": cid, "pairs": pairs})
+
+
+_PAIRS = "JOIN json_each(:pairs) p ON json_extract(p.value, '$[0]') = o.iid"
+_COPY = "json_extract(p.value, '$[1]')"
+_MARKS = (
+    f"INSERT OR IGNORE INTO mention (cid, entity, iid) "  # noqa: S608  -- constants
+    f"SELECT :cid, o.entity, {_COPY} FROM mention o {_PAIRS}",
+    f"INSERT OR IGNORE INTO spoken_time (iid, starts, ends, grain) "  # noqa: S608
+    f"SELECT {_COPY}, o.starts, o.ends, o.grain FROM spoken_time o {_PAIRS}",
+    f"INSERT OR IGNORE INTO sketch (cid, bucket, iid) "  # noqa: S608
+    f"SELECT :cid, o.bucket, {_COPY} FROM sketch o {_PAIRS}",
+)

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 from memos_integrations.cube.facts import Extractor
+from memos_integrations.operation.reading.rules import RuleExtractor
 
-_RULES = "memos_integrations.operation.reading.rules"
 
-
-def default_extractor() -> Extractor | None:
+def default_extractor() -> Extractor:
     """Deterministic rules: no model, no network."""
-    if importlib.util.find_spec(_RULES) is None:
-        return None
-    made: Extractor = importlib.import_module(_RULES).RuleExtractor()
-    return made
+    return RuleExtractor()

@@ -21,7 +21,7 @@ from memos_integrations.infrastructure.vault.governed import Asking, Governed, I
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
-from memos_integrations.operation.facts.adopting import adopt
+from memos_integrations.operation.facts.adopting import adopt, copy_marks
 from memos_integrations.operation.fine_task import queue_cube
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
@@ -118,6 +118,7 @@ def fork(
     _copy_vectors(tx, rows, new)
     _copy_links(tx, branch, new, seq)
     adopt(tx, branch.cid)
+    copy_marks(tx, branch.cid, new)
     if source.embedding:
         tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (source.embedding, branch.cid))
     return branch
