@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from memos_integrations.infrastructure.backends.words import tokens
 
-_MAX_CHARS = 2_000
+_MAX_CHARS = 600
 """Longer feedback is read by its beginning; the rules look for phrases, not for stories."""
 
 

@@ -262,6 +262,6 @@ def test_long_feedback_is_read_in_no_time() -> None:
     import time
 
     for text in ("not " * 25_000, "it is a " * 12_500, "x, " * 30_000 + "not y", "是" * 99_000):
-        start = time.perf_counter()
+        start = time.process_time()
         read_feedback(text)
-        assert time.perf_counter() - start < 1.0
+        assert time.process_time() - start < 1.0

@@ -161,4 +161,5 @@ def term_matrix(texts: Sequence[str]) -> Matrix:
             row[place % _TERM_DIM] += 1.0 + np.log(count)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     norms[norms == 0] = 1.0
-    return rows / norms
+    rows /= norms
+    return rows
