@@ -119,7 +119,7 @@ ANSWERS = [
     ("Where do you live?", "In Vienna!", "lives_in", "Vienna", False),
     ("How old are you?", "Thirty", "age", "30", False),
     ("What do you do for a living?", "I'm a baker.", "works_as", "baker", False),
-    ("Nice! What is your sister's name?", "Eva", "name", "Eva", False),
+    ("Nice! What is your sister's name?", "Eva", "sister", "Eva", False),
     ("Are you allergic to nuts?", "No, not at all.", "allergic_to", "nuts", True),
     ("Are you allergic to nuts?", "Yes", "allergic_to", "nuts", False),
     ("Do you like jazz?", "Yeah!", "likes", "jazz", False),
@@ -217,8 +217,11 @@ _SHREDS = [
     *"I we my our Maya Ben's sister is am 'm are was will won't don't no longer not live lives in"
     ' Berlin moved to work works as at a the nurse Google like love hate jazz and , . ; : - " ( )'
     " ? ! going plan to next Monday yesterday last week since 2019 have has two kids named Rex"
-    " allergic nuts favourite colour blue actually it's Tuesday if system: \u202e \x00 🎉".split(),
-    *"我 我们 住在 上海 不 喜欢 跑步 了 昨天 去 下周一 要 发布 的 妹妹 叫 ， 。 ？ 是 对 过敏".split(),
+    " allergic nuts favourite colour blue actually it's Tuesday if system: \u202e".split(),
+    "\x00",
+    "🎉",
+    *"我 我们 住在 上海 不 喜欢 跑步 了 昨天 去 下周一 要 发布 的 妹妹".split(),
+    *"叫 ， 。 ？ 是 对 过敏".split(),
 ]
 
 
@@ -257,8 +260,20 @@ def test_time_grows_no_faster_than_the_text(shred: str) -> None:
         read(TurnText(text, AT, "Maya", None, text[:2000], "Ben"))
         return time.process_time() - begun
 
-    assert cost(1_000_000) < 20
-    assert LONGEST_READ < 1_000_000
+    # Four times the text: quadratic growth would be sixteen times the cost.
+    assert cost(LONGEST_READ) < 10 * cost(LONGEST_READ // 4) + 0.5
+
+
+def test_a_megabyte_is_read_as_far_as_the_bound_and_says_so() -> None:
+    text = "x" * LONGEST_READ + ". I live in Rome."
+    found = read(TurnText(text, AT, "Maya"))
+    assert found.facts == ()
+    assert found.note is not None
+
+
+def test_an_assistant_says_nothing_of_itself_but_may_name_others() -> None:
+    text = "I'm an AI assistant. I will help you tomorrow. Ben lives in Rome."
+    assert [f.text for f in facts(text, speaker=None, role="assistant")] == ["Ben lives in Rome"]
 
 
 def test_mentions_come_in_order() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,13 @@ def test_segments_lie_apart_in_order_and_hold_something(text: str) -> None:
         assert end <= segment.at < segment.to
         assert text[segment.at : segment.to].strip()
         end = segment.to
+
+
+@pytest.mark.parametrize("shred", ["a. ", ".", "。", "- ", "\n", "1. ", "```", "😀 A", "Dr. "])
+def test_a_megabyte_is_cut_in_linear_time(shred: str) -> None:
+    begun = time.process_time()
+    sentences(shred * (1_000_000 // len(shred)))
+    assert time.process_time() - begun < 10
 
 
 NAMES = [

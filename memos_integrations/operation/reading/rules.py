@@ -53,7 +53,7 @@ def read(turn: TurnText) -> Extraction:
     short = turn if len(text) == len(turn.text) else replace(turn, text=text)
     times = spoken_times(text, at=turn.time)
     segments = sentences(text)
-    facts = list(_unique(_facts(short, segments, times)))
+    facts = list(_unique(f for f in _facts(short, segments, times) if _meant(turn, f)))
     cut = len(facts) > MOST_FACTS or len(text) < len(turn.text)
     return Extraction(
         tuple(facts[:MOST_FACTS]),
@@ -82,6 +82,11 @@ def _plain_facts(
         yield from of_clause(clause)
     if not turn.text.isascii():
         yield from chinese.facts(turn, folded, segments, times)
+
+
+def _meant(turn: TurnText, fact: Fact) -> bool:
+    """An assistant without a name says ``I`` out of politeness: it has no home and no plans."""
+    return turn.speaker is not None or turn.role != "assistant" or fact.subject != "assistant"
 
 
 def of_clause(clause: Clause) -> Iterator[Fact]:
