@@ -15,11 +15,17 @@ def bag(text: str) -> Counter[str]:
 
     CJK characters count as words.
     """
+    words = words_in(text)
+    pairs = [f"{a} {b}" for a, b in pairwise(words)]
+    return Counter(words + pairs)
+
+
+def words_in(text: str) -> list[str]:
+    """The words of a text, folded, in order; CJK characters one by one."""
     words: list[str] = []
     for word in _WORD.findall(text.casefold()):
         words += list(word) if _CJK.search(word) else [word]
-    pairs = [f"{a} {b}" for a, b in pairwise(words)]
-    return Counter(words + pairs)
+    return words
 
 
 def overlap(one: Counter[str], other: Counter[str]) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 from memos_integrations.infrastructure.governance.detection import SECRET
 from memos_integrations.infrastructure.governance.redaction import mask, scan
 from memos_integrations.infrastructure.vault.rows import masked
-from memos_integrations.operation.likeness import bag, overlap
+from memos_integrations.operation.likeness import bag, overlap, words_in
 
 MAX_RESULT_CHARS = 32_000
 """Of a result as JSON in the memory itself; what is longer goes into a blob."""
@@ -22,6 +22,8 @@ _MAX_WORDS_CHARS = 2_000
 _MAX_ARGUMENTS_CHARS = 2_000
 _DIGITS = re.compile(r"\w*\d\w*")
 _MASK = re.compile(r"\[[a-z][a-z0-9_]*:[a-z][a-z0-9_]*\]")
+_DENIALS = frozenset("no not never without except non t 不 没 无 非".split())
+"""``t`` is what is left of ``isn't`` when it is cut into words."""
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
 
@@ -159,7 +161,27 @@ def _alike(one: Any, other: Any, embed: Embed | None) -> float:
         return 1.0
     if sorted(_DIGITS.findall(folded)) != sorted(_DIGITS.findall(wanted)):
         return 0.0
-    return max(0.0, likeness(folded, wanted, embed))
+    return max(0.0, min(likeness(folded, wanted, embed), _exchanged(folded, wanted, embed)))
+
+
+def _exchanged(one: str, other: str, embed: Embed | None) -> float:
+    """How near the words are that stand in the place of others: 1 where none do.
+
+    A whole question stays near when Osaka becomes Tokyo; it is another question all the same. So
+    is one that is denied, and one that turns round (``USD to EUR``, ``EUR to USD``).
+    """
+    here, there = words_in(one), words_in(other)
+    mine = [word for word in here if word not in there]
+    theirs = [word for word in there if word not in here]
+    if _DENIALS.intersection(mine) or _DENIALS.intersection(theirs):
+        return 0.0
+    if [word for word in here if word in there] != [word for word in there if word in here]:
+        return 0.0
+    if not mine or not theirs:
+        return 1.0
+    # Names of one kind (two cities, two months) are near each other for any embedder, so what
+    # stands in the place of something else must be nearer than a whole question must.
+    return max(0.0, likeness(" ".join(mine), " ".join(theirs), embed)) ** 2
 
 
 def _folded(text: str) -> str:

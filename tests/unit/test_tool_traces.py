@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,33 @@ def test_a_call_is_near_only_if_each_of_its_values_is(
     one: dict[str, Any], other: dict[str, Any], near: bool
 ) -> None:
     assert (similarity(one, other, None) >= 0.85) is near
+
+
+def by_letters(texts: Sequence[str]) -> list[list[float]]:
+    """An embedder for which whole questions are near and single other words are not."""
+    shared = sorted({c for text in texts for c in text})
+    counts = [[float(text.count(c)) for c in shared] for text in texts]
+    lengths = [sum(x * x for x in row) ** 0.5 for row in counts]
+    return [[x / n for x in row] for row, n in zip(counts, lengths, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "near"),
+    [
+        ("the best ramen in osaka", "best ramen in osaka", True),
+        ("the best ramen in all of osaka", "the best ramen in all of kyoto", False),
+        ("shops that are open on sunday", "shops that are not open on sunday", False),
+        ("shops that are open on sunday", "shops that aren't open on sunday", False),
+        ("cakes made with nuts", "cakes made without nuts", False),
+        ("dollars for euros", "euros for dollars", False),
+    ],
+)
+def test_a_word_put_in_the_place_of_another_makes_another_question(
+    one: str, other: str, near: bool
+) -> None:
+    whole, part = by_letters([one, other])
+    assert sum(a * b for a, b in zip(whole, part, strict=True)) > 0.9  # near as a whole
+    assert (similarity({"q": one}, {"q": other}, by_letters) >= 0.85) is near
 
 
 def test_one_far_value_among_many_equal_ones_keeps_a_call_far() -> None:

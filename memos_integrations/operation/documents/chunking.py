@@ -120,8 +120,7 @@ class _Packer:
         bodies: list[str] = []
         open_: list[str] = []
         spent = 0
-        for piece in self._pieces(blocks, room):
-            cost = self._tokens.count(piece)
+        for piece, cost in self._pieces(blocks, room):
             if open_ and spent + cost > room:
                 bodies.append("\n\n".join(open_))
                 open_, spent = [], 0
@@ -134,13 +133,14 @@ class _Packer:
             bodies.append("\n\n".join(open_))
         return bodies
 
-    def _pieces(self, blocks: Sequence[Block], room: int) -> Iterator[str]:
+    def _pieces(self, blocks: Sequence[Block], room: int) -> Iterator[tuple[str, int]]:
+        """What is not torn further, with its tokens: counting is dear, so it is done once."""
         for block in blocks:
             cost = self._tokens.count(block.text)
             if cost <= (room if block.kind == "paragraph" else room * _WHOLE):
-                yield block.text
+                yield block.text, cost
             else:
-                yield from self._torn(block, room)
+                yield from ((piece, self._tokens.count(piece)) for piece in self._torn(block, room))
 
     def _torn(self, block: Block, room: int) -> list[str]:
         """A block beyond all bounds, cut where it hurts least."""
