@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001  -- Chinese marks are what the rules look for
 """What feedback asks for, in English and Chinese words: rules, no model.
 
 Pure; called by the verb ``feedback``. It never guesses: words it does not know, or from which it
