@@ -172,9 +172,11 @@ def langgraph_finds(folder: Path, texts: Sequence[str], known: Looks) -> Finds:
 
 def llama_index_finds(folder: Path, texts: Sequence[str], known: Looks) -> Finds:
     """LlamaIndex's simple store."""
-    from llama_index.core.schema import TextNode
-    from llama_index.core.vector_stores import SimpleVectorStore
-    from llama_index.core.vector_stores.types import (
+    from llama_index.core.schema import TextNode  # type: ignore[import-not-found, unused-ignore]
+    from llama_index.core.vector_stores import (  # type: ignore[import-not-found, unused-ignore]
+        SimpleVectorStore,
+    )
+    from llama_index.core.vector_stores.types import (  # type: ignore[import-not-found, unused-ignore]
         MetadataFilter,
         MetadataFilters,
         VectorStoreQuery,

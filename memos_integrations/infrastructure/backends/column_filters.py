@@ -99,9 +99,11 @@ class _Rows:
     def decide(self, where: Filter) -> Flags:
         match where:
             case And(parts):
-                return np.logical_and.reduce([self.decide(part) for part in parts])
+                every: Flags = np.logical_and.reduce([self.decide(part) for part in parts])
+                return every
             case Or(parts):
-                return np.logical_or.reduce([self.decide(part) for part in parts])
+                some: Flags = np.logical_or.reduce([self.decide(part) for part in parts])
+                return some
             case Not(part):
                 return ~self.decide(part)
             case Comparison():

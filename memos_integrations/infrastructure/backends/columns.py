@@ -311,8 +311,12 @@ def _only_added(table: Table, before: Columns) -> bool:
     held = len(before.items)
     if not held <= len(table) <= held + _FEW:
         return False
-    same = (("item", before.items), ("time", before.time), ("conversation", before.session))
-    same = (*same, ("drawn_from", before.drawn_from))
+    same: tuple[tuple[str, NDArray[Any]], ...] = (
+        ("item", before.items),
+        ("time", before.time),
+        ("conversation", before.session),
+        ("drawn_from", before.drawn_from),
+    )
     return all(np.array_equal(table.dense[name][:held], column) for name, column in same)
 
 
