@@ -283,6 +283,7 @@ class AsyncMOS(AsyncReads[MOS]):
 
     related = _offloaded(MOS.related)
     entities = _offloaded(MOS.entities)
+    fit = _offloaded(MOS.fit, "slow")
     feedback = _offloaded(MOS.feedback)
     facts = _offloaded(MOS.facts)
     ask = _offloaded(MOS.ask)
@@ -332,12 +333,20 @@ class AsyncMOS(AsyncReads[MOS]):
         return twin
 
     @property
+    def ranking(self) -> Ranking:
+        """The signals and weights that searches rank by. Raises as ``path``."""
+        return self._opened().ranking
+
+    @property
     def path(self) -> str:
         """The file this memory lives in. Raises ``UsageError`` before it is opened."""
+        return self._opened().path
+
+    def _opened(self) -> MOS:
         opened = self._inner.made()
         if opened is None:
             raise UsageError("not opened yet: use `async with AsyncMOS(...)`, or await a verb")
-        return opened.path
+        return opened
 
     async def close(self) -> None:
         """Let every call that was handed over end, then release the file and the threads."""
