@@ -39,7 +39,7 @@ DENSE: Final[Mapping[str, Any]] = {
     **dict.fromkeys(FLAGS, np.bool_),
     **dict.fromkeys(NAMED, np.int32),
 }
-_GENERAL: Final = (None,) * len(NAMED)
+_SEEN: Final = 4_096
 
 
 @dataclass(slots=True)
@@ -69,6 +69,7 @@ class Coder:
         """Values are (key, value), numbered over all keys together."""
         self.by_key: dict[str, list[int]] = {}
         """Pair numbers of each key: ``tags``, ``labels``, or an ``info`` key after a dot."""
+        self._seen: dict[tuple[Any, ...], tuple[int, ...]] = {}
 
     def row(self, entry: ColumnEntry) -> tuple[Any, ...]:
         """The dense values of an entry, in the order of ``DENSE``."""
@@ -82,8 +83,18 @@ class Coder:
             entry.marks,
             self._called(entry.speaker),
             *known.flags,
-            *map(self._named, NAMED, known.named or _general(entry)),
+            *self._names(known.named or _general(entry)),
         )
+
+    def _names(self, values: tuple[Any, ...]) -> tuple[int, ...]:
+        """The numbers of the named values; most memories of a session share all of them."""
+        found = self._seen.get(values)
+        if found is None:
+            found = tuple(map(self._named, NAMED, values))
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen[values] = found
+        return found
 
     def pairs(self, entry: ColumnEntry) -> list[int]:
         """The numbers of the entry's tags, labels and info keys with their values."""
