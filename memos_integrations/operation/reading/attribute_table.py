@@ -113,7 +113,7 @@ TABLE = by_head(
                  r"|alcohol|coffee|sugar|meat|dairy|gluten)", "habit", "phrase", denies=True,
                  begins=True)),
         ("smoke smokes", pattern("-", r"(?=smokes?$|smokes?[ .!,])", "habit", "phrase")),
-        ("drive drives", pattern("-", r"drives? (?:an? |my )(?!(?:lot|bit|long|few)\b)", "drives",
+        ("drive drives", pattern("-", r"drives? (?:an? |my )(?!(?:lot|bit|long|few|hard)\b)", "drives",
                  "phrase")),
         ("own owns", pattern("-", r"owns? (?=an? |the |two |three |four |five |several |my own )",
                  "owns", "phrase")),

@@ -84,7 +84,7 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
         ("drinks", r"(?:从来?不喝|不喝|不再喝)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
         ("eats", r"(?:只吃|常吃|爱吃)(?P<v>[\u4e00-\u9fff]{1,8}?)", False),
         ("drives", r"开(?P<v>一辆[\u4e00-\u9fffA-Za-z]{1,10}?)", False),
-        ("has", r"(?:养了?|有)(?P<v>[一两二三四五六][只条个匹位][\u4e00-\u9fff]{1,6}?)", False),
+        ("has", r"(?:养了?|有)(?P<v>[一两二三四五六](?:[只条匹辆套][\u4e00-\u9fff]{1,6}?|[个位](?:孩子|儿子|女儿|哥哥|弟弟|姐姐|妹妹|宝宝)))", False),
         ("relationship_status", r"(?P<v>结婚|离婚|订婚|分手|单身)", False),
     )
 )  # fmt: skip

@@ -49,7 +49,7 @@ def facts(clause: Clause) -> Iterator[Fact]:
     if past is None and not life:
         return
     value = deed(clause, clause.rest)
-    if value is None:
+    if value is None or (past is None and _moved_nowhere(value.text)):
         return
     what, _, rest = value.text.partition(" ")
     if _POINTING.match(rest.lower()) or (not rest and what not in {"graduated", "retired"}):
@@ -60,6 +60,11 @@ def facts(clause: Clause) -> Iterator[Fact]:
     else:
         yield dated(clause, FactKind.EVENT, "did", value.text, text, past)
     yield from _changes(clause, past)
+
+
+def _moved_nowhere(words: str) -> bool:
+    """``moved to the sofa`` is no turn of a life; ``moved to Rome`` is."""
+    return words.lower().startswith("moved") and words.lower() == words
 
 
 def _past(verb: str, clause: Clause) -> bool:

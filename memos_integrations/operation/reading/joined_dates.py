@@ -156,8 +156,7 @@ def _beside(unit: str, edge: date, sign: int) -> Stretch:
     if unit == "week":
         return days(edge - timedelta(7) if sign < 0 else edge + timedelta(1), 7, "week")
     if unit == "weekend":
-        here = weekend(edge)
-        inside = here.start <= micros(edge)
+        inside = weekend(edge).start <= micros(edge)
         return weekend(edge + timedelta(7 * sign * (inside or sign < 0)))
     if unit == "month":
         first = shifted(edge, sign)

@@ -67,6 +67,9 @@ def _ahead(clause: Clause) -> TimeSpan | None:
 def _meant(clause: Clause, meant: re.Match[str], ahead: TimeSpan | None) -> Iterator[Fact]:
     if ahead is None and (_DESIRE.match(meant[0]) or clause.times):
         return
+    named = meant[0] == "planning "
+    if not meant[0].endswith(("to ", "on ", "of ", "about ", "gonna ")) and not named:
+        return
     if clause.aux == "" and meant[0].startswith(("going", "about", "set", "due", "thinking")):
         return
     if meant[0].startswith("going"):
@@ -89,7 +92,7 @@ def _planned(
         return
     value = deed(clause, at)
     alone = value is not None and " " not in value.text and value.text.lower() not in _ALONE
-    if value is None or alone or (going and ahead is None and len(value.text.split()) < 3):
+    if value is None or alone or (going and ahead is None):
         return
     if clause.folded[clause.rest : at].endswith("planning ") and not _infinitive_of(value.text):
         yield _plan(clause, value.text, ahead, says="is planning")

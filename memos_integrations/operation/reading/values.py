@@ -217,6 +217,7 @@ def deed(clause: Clause, at: int) -> Value | None:
             text += _untailed(clause.turn.text[done : span.at]) + " "
             done = span.to
     text = " ".join(_untailed(text + clause.turn.text[done : max(done, end)]).split())
+    text = text.replace(" ,", ",")
     words = text.split()
     if not words or len(text) > 120 or not text[0].isalpha():
         return None
