@@ -160,7 +160,7 @@ def worded(document: Opened, limits: ConversionLimits) -> Worded:
 def _converted(document: Opened, limits: ConversionLimits) -> Worded:
     if document.media_type not in CONVERTED:
         markdown = document.media_type == MARKDOWN
-        parts = (Part(decoded(document.data)),)
+        parts: tuple[Part, ...] = (Part(decoded(document.data)),)
         return Worded(parts, markdown, title_of(parts, markdown=markdown))
     made = convert(document.data, media_type=document.media_type, limits=limits)
     parts = tuple(Part(part.text, part.page) for part in made.parts)

