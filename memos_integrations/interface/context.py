@@ -97,8 +97,8 @@ def wanted_sections(names: Sequence[SectionName] | None) -> tuple[SectionName, .
     """The sections asked for, in the order of the block. Raises ``InvalidInput``."""
     if names is None:
         return SECTIONS
-    known = not isinstance(names, str) and all(name in SECTIONS for name in names)
-    if not known or not names:
+    listed = isinstance(names, Sequence) and not isinstance(names, str)
+    if not listed or not names or not all(name in SECTIONS for name in names):
         raise InvalidInput(f"sections must be a list of some of {', '.join(SECTIONS)}")
     return tuple(name for name in SECTIONS if name in names)
 

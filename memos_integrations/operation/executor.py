@@ -43,7 +43,7 @@ from memos_integrations.infrastructure.vault.blob_claims import ensure_usable
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.tool_calls import keep_calls
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
-from memos_integrations.operation.fine_task import queue_fine_stage as queue_fine_stage
+from memos_integrations.operation.fine_task import queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import Correction, MemLifecycle, with_step
 
 _ITEMS_PER_TASK = 512

@@ -27,7 +27,7 @@ from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
-from memos_integrations.operation.executor import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_fine_stage
 from memos_integrations.operation.lifecycle.lifecycle import with_step
 from memos_integrations.operation.lifecycle.truth import mark_stale
 

@@ -281,7 +281,7 @@ class TextIndexTests:
             ("हम हिन्दी में बात करते हैं", "हिन्दी"),
             ("Meet me at the Café Zoë", "cafe zoe"),
             ("naïve cafe\u0301", "CAFÉ"),
-            ("ｆｕｌｌ ｗｉｄｔｈ", "full"),  # noqa: RUF001
+            ("ｆｕｌｌ ｗｉｄｔｈ", "full"),
             ("so happy 🎉🎉", "🎉"),
             ("ticket PROJ-123 is done", "proj-123"),
             ("ticket PROJ-123 is done", "123"),

@@ -7,9 +7,9 @@ import random
 import numpy as np
 import pytest
 
+from memos_integrations.infrastructure.backends.column_entry import ColumnEntry
 from memos_integrations.infrastructure.backends.columns import (
     FOREVER,
-    ColumnEntry,
     ColumnIndex,
     Columns,
     Mark,

@@ -27,8 +27,8 @@ from memos_integrations.cube.filters import (
 )
 from memos_integrations.cube.ids import to_micros
 from memos_integrations.cube.ports import Rows
+from memos_integrations.infrastructure.backends.column_entry import FLAGS
 from memos_integrations.infrastructure.backends.column_table import (
-    FLAGS,
     FOREVER,
     NAMED,
     TIMES,

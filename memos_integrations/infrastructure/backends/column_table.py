@@ -9,16 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memos_integrations.cube.filters import fitted
 from memos_integrations.cube.ports import Rows
-
-if TYPE_CHECKING:
-    from memos_integrations.infrastructure.backends.columns import ColumnEntry
+from memos_integrations.infrastructure.backends.column_entry import FLAGS, ColumnEntry
 
 FOREVER: Final = int(np.iinfo(np.int64).max)
 """Stands for "no such instant" in a column of times."""
@@ -28,7 +26,6 @@ NAMED: Final = (
     "source", "model", "owner", "trust", "visibility", "storage_mode", "priority", "confidence",
 )  # fmt: skip
 """Fields of one value each, coded per distinct value; -1 where it is not set."""
-FLAGS: Final = ("legal_hold", "quarantined")
 DENSE: Final[Mapping[str, Any]] = {
     "item": np.int64,
     "version": np.int64,

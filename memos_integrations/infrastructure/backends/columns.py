@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_integrations.cube.ports import Rows
+from memos_integrations.infrastructure.backends.column_entry import ColumnEntry, Known
 from memos_integrations.infrastructure.backends.column_table import (
     DENSE,
-    FLAGS,
     FOREVER,
     Coder,
     Table,
@@ -44,42 +44,6 @@ class Mark(IntFlag):
     """A number in digits or words."""
     QUESTION = 4
     """The words end in a question."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What filters ask of an item besides what the ranking needs."""
-
-    times: tuple[int | None, ...] = (None, 0, 0)
-    """Expires, created, updated."""
-    flags: tuple[bool, ...] = (False,) * len(FLAGS)
-    named: tuple[Any, ...] = ()
-    """In the order of ``column_table.NAMED``; empty where only the ranking is served."""
-    tags: str | None = None
-    """JSON array."""
-    labels: str | None = None
-    """JSON array."""
-    info: str | None = None
-    """JSON object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnEntry:
-    """One live item, as the log and the truth tell it."""
-
-    item: int
-    version: int
-    time: int
-    valid_from: int
-    valid_to: int | None
-    session: str | None
-    speaker: str | None
-    role: str | None
-    drawn_from: int | None
-    marks: int = 0
-    spans: tuple[tuple[int, int], ...] = ()
-    """The dates its words speak of, as half-open intervals in microseconds."""
-    known: Known = Known()
 
 
 @dataclass(frozen=True, slots=True)

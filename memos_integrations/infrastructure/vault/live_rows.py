@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from memos_integrations.cube.ports import Vector
-from memos_integrations.infrastructure.backends.columns import ColumnEntry, Known
+from memos_integrations.infrastructure.backends.column_entry import ColumnEntry, Known
 from memos_integrations.infrastructure.governance.redaction import mask, spans_from_json
 from memos_integrations.infrastructure.vault.indexed_text import indexed_text
 

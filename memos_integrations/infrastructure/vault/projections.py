@@ -18,11 +18,8 @@ import numpy as np
 
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.ports import TextEntry, TextIndex, Vector, VectorEntry, VectorIndex
-from memos_integrations.infrastructure.backends.columns import (
-    ColumnEntry,
-    ColumnIndex,
-    plain_marks,
-)
+from memos_integrations.infrastructure.backends.column_entry import ColumnEntry
+from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
 from memos_integrations.infrastructure.backends.part_vectors import PartEntry, PartVectors
 from memos_integrations.infrastructure.vault.live_rows import IS_LIVE, LIVE, entry, vector, words
 

@@ -29,7 +29,7 @@ from memos_integrations.infrastructure.vault.rows import Stored, dumps, dumps_or
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
-from memos_integrations.operation.executor import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_fine_stage
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import REBUILD, SUMMARY_MODELS, mark_stale
 from memos_integrations.operation.operator.clusters import Card, Limits, clusters

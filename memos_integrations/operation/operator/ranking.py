@@ -82,6 +82,13 @@ class Ranking:
         scores: NDArray[np.float64] = values.astype(np.float64) @ weights
         return scores
 
+    def supported(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Shape (items,): whether anything speaks for a memory. One that only had nothing said
+        against it is no hit; one that was only marked down still is."""
+        weights = np.asarray([max(self.weights[signal.name], 0.0) for signal in self.signals])
+        spoken_for: NDArray[np.bool_] = values.astype(np.float64) @ weights > 0
+        return spoken_for
+
     def terms(self, values: Sequence[float]) -> tuple[Signal, ...]:
         """The signals that spoke for (or against) one memory, in words."""
         return tuple(

@@ -155,6 +155,8 @@ class MemOperator:
         )
         values = self.ranking.values(pool)
         kept, scores, values = fold(pool, self.ranking.scores(values), values)
+        hit = self.ranking.supported(values)
+        kept, scores, values = kept[hit], scores[hit], values[hit]
         complete = all(len(each) < size for each in proposed)
         return Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
 
