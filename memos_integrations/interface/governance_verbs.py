@@ -25,6 +25,7 @@ from memos_integrations.interface.rights import Target, ensure_held, ensure_may_
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.fine_task import review_facts
+from memos_integrations.operation.lifecycle.hiding import deny_summaries, narrow_summaries
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -102,7 +103,8 @@ class GovernanceVerbs(Verbs):
         session: str | None = None,
         cube: CubeName | None = None,
     ) -> None:
-        """Forbid; wins over every grant, over visibility and over ownership."""
+        """Forbid; wins over every grant, over visibility and over ownership. What is denied of a
+        memory is denied of its summaries too, until it is taken back there."""
         scope = self._scope(user, agent, session, cube)
         rights = _permission(permission, _DENIALS)
         self._rule(scope, item, to, rights, Effect.DENY, ttl_seconds)
@@ -192,6 +194,8 @@ class GovernanceVerbs(Verbs):
                     "UPDATE item SET visibility = ?1 WHERE iid = ?2 OR drawn_from = ?2",
                     (shown.value, target.iid),
                 )
+                for row in current(tx, [target.iid]):
+                    narrow_summaries(tx, row, shown)
             tx.emit(EventKind.ACCESS, target.cid, target.iid or 0)
             tx.audit("set_visibility", cube=target.path, items=_ids(target), reason=shown.value)
 
@@ -348,6 +352,9 @@ class GovernanceVerbs(Verbs):
             )
             ensure_may_replace(tx, target, rule)
             tx.grant(rule, cid=target.cid, iid=target.iid)
+            if effect is Effect.DENY and target.iid is not None:
+                for row in current(tx, [target.iid]):
+                    deny_summaries(tx, row, rule)
             action = "share" if effect is Effect.ALLOW else "deny"
             tx.audit(action, cube=target.path, items=_ids(target), extra={"to": to})
 
