@@ -50,8 +50,25 @@ class ToolQuestion:
 
 
 def payload_of(row: Stored) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(row.data or "{}").get("tool") or {}
+    """What the memory tells of the call; anything of another shape, which others may have
+    stored, tells nothing."""
+    return sound(json.loads(row.data or "{}"))
+
+
+def sound(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The payload of a call in ``data``, if it has the shape of one."""
+    found = (data or {}).get("tool")
+    if not isinstance(found, dict) or not isinstance(found.get("arguments", {}), dict):
+        return {}
     return found
+
+
+def result_blob_of(row: Stored) -> str | None:
+    """The blob with the whole result, if the memory itself has it: a hash that is only named in
+    the payload may be that of somebody else's."""
+    named = payload_of(row).get("result_blob")
+    own = {each["sha256"] for each in json.loads(row.blobs or "[]")}
+    return named if isinstance(named, str) and named in own else None
 
 
 def words_of(arguments: Mapping[str, Any]) -> str:

@@ -32,7 +32,8 @@ from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.tool_questions import (
     ToolQuestion,
     likened,
-    payload_of,
+    result_blob_of,
+    sound,
     switch,
     threshold_of,
     words_of,
@@ -230,7 +231,8 @@ class ToolVerbs(Reads):
         pick: Pick = "kept" if asked.expired else "searchable"
         for page in calls_like(reading.connection, cids, *call):
             rows = reading.governed.items(page, cids=cids, pick=pick)
-            found += [row for row in rows if asked.takes(row) and _said_in(row, scope)]
+            taken = (row for row in rows if asked.takes(row) and _said_in(row, scope))
+            found += [row for row in taken if _may_confirm(row, scope, asked.arguments)]
             if len(found) >= limit * max(1, len(cids)):
                 break
         return sorted(found, key=lambda row: (-row.time, -row.iid))[:limit]
@@ -255,12 +257,13 @@ class ToolVerbs(Reads):
             where = {"memory_type": "tool", "speaker": asked.tool}
             found = self._find(scope, words, where, _CANDIDATES, self._instant)
             rows = [each.row for each in found if asked.takes(each.row)]
-        scored = [(self._nearness(asked, row), row) for row in rows]
+        scored = [(self._nearness(asked, row, scope), row) for row in rows]
         near = [pair for pair in scored if pair[0] >= asked.threshold]
         return sorted(near, key=lambda pair: (-pair[0], -pair[1].time, -pair[1].iid))
 
-    def _nearness(self, asked: ToolQuestion, row: Stored) -> float:
-        stored = payload_of(row).get("arguments", {})
+    def _nearness(self, asked: ToolQuestion, row: Stored, scope: Scope) -> float:
+        # As shown, not as stored: how near a guess comes must tell nothing of masked words.
+        stored = sound(to_item(row, scope.principal).data).get("arguments", {})
         if asked.arguments is not None:
             return similarity(asked.arguments, stored, self._embed)
         told = f"{asked.tool} {words_of(stored)}"
@@ -277,11 +280,11 @@ class ToolVerbs(Reads):
         self, row: Stored, scope: Scope, asked: ToolQuestion, score: float, exact: bool
     ) -> ToolMemory:
         item = to_item(row, scope.principal)
-        payload: dict[str, Any] = (item.data or {}).get("tool", {})
+        payload = sound(item.data)
         result = payload.get("result")
-        if payload.get("result_blob"):
-            kept = self._rooms.vault.blobs.read(payload["result_blob"])
-            result = json.loads(kept)["result"]
+        blob = result_blob_of(row)
+        if blob is not None:
+            result = _whole(self._rooms.vault.blobs.read(blob), result)
             if not _is_cleared(row, scope):
                 result = masked(result, keep=frozenset())
         return ToolMemory(
@@ -305,6 +308,24 @@ def _is_cleared(row: Stored, scope: Scope) -> bool:
     who = scope.principal
     owned = bool(row.master) or (bool(row.home) and row.owner == who.name)
     return owned or PERSONAL in who.clearances
+
+
+def _may_confirm(row: Stored, scope: Scope, arguments: Mapping[str, Any] | None) -> bool:
+    """Whether the asker may learn that these were the arguments: by reading them in it, at the
+    least. A match on masked ones would confirm a guess."""
+    if _is_cleared(row, scope):
+        return True
+    shown = sound(to_item(row, scope.principal).data).get("arguments", {})
+    return canonical(shown) == canonical(arguments)
+
+
+def _whole(kept: bytes, head: Any) -> Any:
+    """The whole result out of its blob; the beginning where the blob is none of ours."""
+    try:
+        told = json.loads(kept)
+    except (ValueError, RecursionError):
+        return head
+    return told.get("result", head) if isinstance(told, dict) else head
 
 
 def _said_in(row: Stored, scope: Scope) -> bool:
