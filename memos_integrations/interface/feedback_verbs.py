@@ -7,16 +7,18 @@ is not clear what is asked or of which memory, nothing changes and the result sa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from memos_integrations.cube.acl import Visibility
 from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.cube.ops import ActivateOp, AddOp, ArchiveOp, LinkOp, Operation, UpdateOp
 from memos_integrations.cube.outcomes import AddResult, Changed
-from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.arguments import texts
 from memos_integrations.interface.reader import About, Turn
@@ -150,6 +152,13 @@ class FeedbackVerbs(Reads):
 
         def work(tx: Transaction) -> FeedbackResult:
             olds = tx.items([item.id for item in items])
+            if asked.swap is not None:
+                # What was handed in may be old or made up; only what stands, as the asker is
+                # shown it, says whether the words to be replaced are there.
+                shown = [to_item(old, scope.principal) for old in olds]
+                if not all(asked.swap.applied(item.text) for item in shown):
+                    return _words_not_there(shown)
+            _as_hidden_as(olds, [*said, *(news or ())], scope)
             deed = _Deed(self, tx, scope, asked)
             kept = deed.add(AddOp(scope.cube, tuple(said), reason="feedback"))
             successor = None
@@ -261,9 +270,7 @@ def _of_named(asked: Asked, items: Sequence[MemoryItem]) -> list[MemoryItem] | F
     if not items:
         return _nothing("no memory was named", _WHICH)
     if asked.swap is not None and not all(asked.swap.applied(item.text) for item in items):
-        needs = "say the whole of what is right, or name memories that hold the old words"
-        without = [item for item in items if not asked.swap.applied(item.text)]
-        return _nothing("the words to be replaced are not in the memory", needs, without)
+        return _words_not_there([item for item in items if not asked.swap.applied(item.text)])
     return _tellable(asked, items)
 
 
@@ -284,6 +291,25 @@ def _tellable(asked: Asked, items: Sequence[MemoryItem]) -> list[MemoryItem] | F
             needs = 'say the whole statement, or "X, not Y"'
             return _nothing("one word does not say what is right", needs, items)
     return list(items)
+
+
+def _words_not_there(items: Sequence[MemoryItem]) -> FeedbackResult:
+    needs = "say the whole of what is right, or name memories that hold the old words"
+    return _nothing("the words to be replaced are not in the memory", needs, items)
+
+
+def _as_hidden_as(olds: Sequence[Stored], new: Sequence[Replayable], scope: Scope) -> None:
+    """Have what feedback adds seen by no more people, and for no longer, than what it is about."""
+    elsewhere = any(old.path != scope.cube for old in olds)
+    private = elsewhere or any(old.visibility == Visibility.PRIVATE for old in olds)
+    labels = {label for old in olds for label in json.loads(old.labels or "[]")}
+    ends = [old.expires for old in olds if old.expires is not None]
+    for each in new:
+        if private:
+            each.draft.visibility = Visibility.PRIVATE.value
+        each.draft.labels = tuple(sorted({*each.draft.labels, *labels}))
+        own = () if each.draft.expires is None else (each.draft.expires,)
+        each.draft.expires = min((*ends, *own), default=None)
 
 
 def _ambiguous(items: Sequence[MemoryItem]) -> FeedbackResult:
