@@ -345,14 +345,13 @@ class Transaction:
     def grant(self, grant: Grant, *, cid: int, iid: int | None) -> None:
         """Write an access rule; replaces one for the same subject, scope and effect."""
         self.revoke(grant, cid=cid, iid=iid)
-        self.add_rule(grant, cid=cid, iid=iid)
+        self.add_rule(grant, iid=iid)
 
-    def add_rule(self, grant: Grant, *, cid: int, iid: int | None) -> None:
-        """Write an access rule beside those that stand."""
+    def add_rule(self, grant: Grant, *, iid: int | None) -> None:
+        """Write an access rule beside those that stand; the event of it is the caller's."""
         values = (grant.tenant, grant.scope, iid, grant.subject_kind.value, grant.subject)
         rest = (int(grant.permissions), grant.effect.value, grant.expires)
         self._connection.execute(self._sql["grant"], (*values, *rest, self.principal.name, self.at))
-        self.emit(EventKind.ACCESS, cid, iid or 0)
 
     def revoke(self, grant: Grant, *, cid: int, iid: int | None) -> bool:
         """Remove an access rule; whether there was one."""

@@ -47,7 +47,8 @@ def deny_summaries(tx: Transaction, source: Stored, rule: Grant) -> None:
     """
     for iid, _ in _summaries(tx, source):
         if not _denied_already(tx, rule, iid):
-            tx.add_rule(rule, cid=source.cid, iid=iid)
+            tx.add_rule(rule, iid=iid)
+            tx.emit(EventKind.ACCESS, source.cid, iid)
 
 
 def _summaries(tx: Transaction, source: Stored) -> list[tuple[int, Visibility]]:
