@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from memos_integrations.cube.ports import Embedder, Matrix
 
 _BATCH = 512
+_SAVE_EVERY = 4 * _BATCH
+"""So that a run that is stopped has not embedded for nothing."""
 
 
 class KeptVectors:
@@ -50,6 +52,8 @@ class KeptVectors:
             part = todo[start : start + _BATCH]
             rows = self.inner.embed([text for _, text in part])
             self._rows.update((key, row.copy()) for (key, _), row in zip(part, rows, strict=True))
+            if len(self._rows) - self._kept >= _SAVE_EVERY:
+                self.save()
         self.embedded += len(todo)
         return np.stack([self._rows[key] for key in keys])
 

@@ -6,18 +6,17 @@ questions over the same turns with the same vectors, in the same run. For tuning
 
     with memories(locomo(folder)) as stores:
         found = [answers(store) for store in stores]          # as the library is
-        other = evaluate(stores, signals=my_signals)          # with another ranking
+        other = evaluate(stores, ranking=stores[0].mos.ranking.without("when"))
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +39,7 @@ from bench.recall import K, Score, context_figures, fill, mean, score
 from memos_integrations import MOS
 from memos_integrations.infrastructure.backends.embedders import default_embedder
 from memos_integrations.interface.tokens import EstimatedTokens
+from memos_integrations.operation.operator.ranking import Ranking
 
 __all__ = ["answers", "evaluate", "locomo", "main", "memories", "prefeval"]
 
@@ -143,35 +143,26 @@ def _answer(memory: Memory, question: Question, words: Mapping[str, int], contex
 
 
 def evaluate(
-    filled: Sequence[Memory], *, signals: Sequence[Any] | None = None, contexts: bool = False
+    filled: Sequence[Memory], *, ranking: Ranking | None = None, contexts: bool = False
 ) -> list[Answer]:
-    """All answers of all stores, with other signals than the library's where given."""
+    """All answers of all stores, with another ranking than the library's where given."""
     found: list[Answer] = []
     for memory in filled:
-        with ranked_by(memory.mos, signals):
+        with ranked_by(memory.mos, ranking):
             found += answers(memory, contexts=contexts)
     return found
 
 
 @contextmanager
-def ranked_by(mos: MOS, signals: Sequence[Any] | None) -> Iterator[None]:
-    """The MOS ranking by these signals meanwhile. A hook into its rooms: no setting does this."""
-    if signals is None:
-        yield
-        return
-    before = mos._rooms
-    operator = copy.copy(before.operator)
-    operator._signals = tuple(signals)
-    mos._rooms = replace(before, operator=operator)
+def ranked_by(mos: MOS, ranking: Ranking | None) -> Iterator[None]:
+    """The MOS ranking by this meanwhile: filling a fresh one for each would take minutes."""
+    operator = mos._rooms.operator
+    before = operator.ranking
+    operator.ranking = ranking or before
     try:
         yield
     finally:
-        mos._rooms = before
-
-
-def default_signals(filled: Sequence[Memory]) -> tuple[Any, ...]:
-    """The signals that the library ranks by."""
-    return tuple(filled[0].mos._rooms.operator._signals)
+        operator.ranking = before
 
 
 def recall_of(
@@ -214,11 +205,11 @@ def _line(turn: Turn) -> str:
 
 def ablation(filled: Mapping[str, Sequence[Memory]]) -> dict[str, dict[str, float]]:
     """Recall@10 of each set with one signal left out at a time; first with all of them."""
-    signals = default_signals(next(iter(filled.values())))
-    arms = {"all signals": signals}
-    arms |= {f"without {each.name}": tuple(s for s in signals if s is not each) for each in signals}
+    every = next(iter(filled.values()))[0].mos.ranking
+    arms = {"all signals": every}
+    arms |= {f"without {each.name}": every.without(each.name) for each in every.signals}
     return {
-        name: {which: recall_of(evaluate(each, signals=kept)) for which, each in filled.items()}
+        name: {which: recall_of(evaluate(each, ranking=kept)) for which, each in filled.items()}
         for name, kept in arms.items()
     }
 
