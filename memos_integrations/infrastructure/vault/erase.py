@@ -108,12 +108,14 @@ class Taken:
     cubes: frozenset[int]
     note: str
     """Key of the note in ``meta`` which says that the files are still to be scrubbed."""
+    packed: tuple[bytes, ...] = ()
+    """Words that lay compressed, as the bytes they lay in: a scan for the words misses them."""
 
 
 def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
     """Remove these items in every version, with all that hangs on them."""
     iids = json.dumps([row.iid for row in rows])
-    words = _words(tx, iids)
+    words, packed = _words(tx, iids), _packed(tx, iids)
     blobs = _orphaned_blobs(tx, iids)
     counts = {
         name: tx.execute(sql, {"items": iids}).rowcount for name, sql in queries("erase").items()
@@ -128,7 +130,8 @@ def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
     tx.execute(
         "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (note, json.dumps(blobs).encode())
     )
-    return Taken(counts, words, blobs, frozenset(row.cid for row in rows), note)
+    cubes = frozenset(row.cid for row in rows)
+    return Taken(counts, words, blobs, cubes, note, packed)
 
 
 def _words(tx: Transaction, iids: str) -> tuple[str, ...]:
@@ -138,6 +141,15 @@ def _words(tx: Transaction, iids: str) -> tuple[str, ...]:
         (iids,),
     ).fetchall()
     return tuple({word for row in rows for word in row if word})
+
+
+def _packed(tx: Transaction, iids: str) -> tuple[bytes, ...]:
+    rows = tx.execute(
+        "SELECT DISTINCT packed FROM main.content WHERE packed IS NOT NULL AND tid IN "
+        "(SELECT tid FROM version WHERE iid IN (SELECT value FROM json_each(?)))",
+        (iids,),
+    ).fetchall()
+    return tuple(bytes(blob) for (blob,) in rows)
 
 
 def _orphaned_blobs(tx: Transaction, iids: str) -> tuple[str, ...]:

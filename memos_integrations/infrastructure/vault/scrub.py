@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _MIN_NEEDLE_BYTES = 12
+_NEEDLE_BYTES = 256
 _CHECKPOINT_TRIES = 20
 
 
@@ -42,14 +43,24 @@ def needles(words: Iterable[str]) -> list[bytes]:
         for shape in (word, json.dumps(word)[1:-1]):
             raw = shape.encode("utf-8", "surrogatepass")
             if len(raw) >= _MIN_NEEDLE_BYTES:
-                found.add(raw[:256])  # a longer text may be cut by a page border
+                found.add(raw[:_NEEDLE_BYTES])  # a longer text may be cut by a page border
     return sorted(found)
 
 
-def scrub(connection: sqlite3.Connection, path: str, words: Sequence[str]) -> Scan:
-    """Cut the log, scan the raw files, and rewrite the database if something is left."""
+def scrub(
+    connection: sqlite3.Connection,
+    path: str,
+    words: Sequence[str],
+    packed: Sequence[bytes] = (),
+) -> Scan:
+    """Cut the log, scan the raw files, and rewrite the database if something is left.
+
+    ``packed`` are compressed words, to be looked for as the bytes they were.
+    """
     cut = cut_log(connection)
     wanted = [n for n in needles(words) if not _still_told(connection, n)]
+    pressed = {raw[:_NEEDLE_BYTES] for raw in packed if len(raw) >= _MIN_NEEDLE_BYTES}
+    wanted += [n for n in sorted(pressed) if not _still_packed(connection, n)]
     files = vault_files(path)
     found = sum(1 for needle in wanted if any(holds(f, needle) for f in files))
     rewritten = False
@@ -67,6 +78,11 @@ def _still_told(connection: sqlite3.Connection, needle: bytes) -> bool:
         "SELECT 1 FROM content WHERE instr(text, ?1) OR instr(coalesce(data, ''), ?1) LIMIT 1",
         (text,),
     )
+    return row.fetchone() is not None
+
+
+def _still_packed(connection: sqlite3.Connection, needle: bytes) -> bool:
+    row = connection.execute("SELECT 1 FROM main.content WHERE instr(packed, ?) LIMIT 1", (needle,))
     return row.fetchone() is not None
 
 

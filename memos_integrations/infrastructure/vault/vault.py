@@ -314,7 +314,7 @@ class MemVault:
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
         engine = self._purge(taken.cubes)
-        scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words))
+        scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words, taken.packed))
         scan = replace(scan, engine=engine)
         self.maintain(lambda tx: tx.execute("DELETE FROM meta WHERE key = ?", (taken.note,)))
         if taken.blobs:

@@ -1,0 +1,273 @@
+"""Attacks on an organised memory: summaries, tools, feedback and cold words, by people who hold
+less than they want."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memos_integrations import MOS, Settings
+from memos_integrations.cube.errors import MemosError, NotFound
+from memos_integrations.cube.header import State
+from memos_integrations.cube.item import Hit, MemoryItem
+from memos_integrations.infrastructure.vault.packing import pack_item, packed
+from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.testing.fakes import FakeEmbedder
+
+TEAM = "teams/garden/notes"
+GARDEN = [
+    "I put the tomato plants in the garden bed. They are seedlings.",
+    "The tomato plants in the garden bed grew tall, the code word is xylophone.",
+    "Tomato plants in my garden bed have yellow leaves now.",
+    "I water the tomato plants in the garden bed each morning.",
+]
+MAIL = "alice.jones@example.com"
+
+
+@pytest.fixture
+def mos(tmp_path: Path) -> Iterator[MOS]:
+    settings = Settings(worker=False, synchronous="normal")
+    with MOS(tmp_path / "m.db", embedder=FakeEmbedder(), settings=settings) as made:
+        yield made
+
+
+def shared(mos: MOS, **about: Any) -> list[str]:
+    """Memories of alice in a cube that bob may read, with a summary of them."""
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    items = [mos.add(text, user="alice", cube=TEAM, **about).id for text in GARDEN]
+    mos.work()
+    mos.consolidate(user="alice", cube=TEAM)
+    mos.work()
+    return items
+
+
+def told_to_bob(mos: MOS) -> str:
+    seen = mos.list(user="bob", cube=TEAM)
+    shown: list[object] = [
+        seen,
+        mos.search("tomato plants garden xylophone", user="bob", cube=TEAM),
+        mos.context("tomato plants garden code word", user="bob", cube=TEAM),
+        mos.as_of(2**62).list(user="bob", cube=TEAM),
+        mos.working_set(user="bob", cube=TEAM),
+        mos.entities(user="bob", cube=TEAM),
+        mos.facts(user="bob", cube=TEAM),
+        [mos.history(item.id, user="bob") for item in seen],
+    ]
+    return repr(shown)
+
+
+# -- summaries ------------------------------------------------------------------------------------
+
+
+def test_a_summary_follows_a_source_that_is_made_private_at_once(mos: MOS) -> None:
+    items = shared(mos)
+    assert "tomato" in told_to_bob(mos)
+    (summary,) = mos.list(user="bob", cube=TEAM, filter={"tags": {"contains": "summary"}})
+    mos.set_visibility("private", items[1], user="alice")
+    assert "xylophone" not in told_to_bob(mos)
+    with pytest.raises(NotFound):
+        mos.get(summary.id, user="bob")
+    mos.work()
+    mos.consolidate(user="alice", cube=TEAM)
+    mos.work()
+    assert "xylophone" not in told_to_bob(mos)
+    assert [h.id for h in mos.search("xylophone", user="alice", cube=TEAM)]
+
+
+def test_a_summary_follows_a_denial_of_one_of_its_sources_at_once(mos: MOS) -> None:
+    items = shared(mos)
+    (summary,) = mos.list(user="bob", cube=TEAM, filter={"tags": {"contains": "summary"}})
+    mos.deny(items[1], to="bob", user="alice")
+    assert "xylophone" not in told_to_bob(mos)
+    with pytest.raises(NotFound):
+        mos.get(summary.id, user="bob")
+    assert mos.get(summary.id, user="alice").text == summary.text
+    mos.work()
+    mos.consolidate(user="alice", cube=TEAM)
+    mos.work()
+    assert "xylophone" not in told_to_bob(mos)
+
+
+def test_a_denial_of_a_source_outlasts_a_shorter_one_on_its_summary(mos: MOS) -> None:
+    items = shared(mos)
+    (summary,) = mos.list(user="bob", cube=TEAM, filter={"tags": {"contains": "summary"}})
+    mos.deny(summary.id, to="bob", user="alice")
+    mos.deny(items[1], to="bob", user="alice", ttl_seconds=1e-3)
+    with pytest.raises(NotFound):
+        mos.get(summary.id, user="bob")
+    mos.revoke(items[1], to="bob", denial=True, user="alice")
+    with pytest.raises(NotFound):
+        mos.get(summary.id, user="bob")
+
+
+# -- tools ----------------------------------------------------------------------------------------
+
+
+def test_naming_the_blob_of_another_result_does_not_open_it(mos: MOS) -> None:
+    long = {"rows": ["the merger is planned for May " + str(n) for n in range(2000)]}
+    kept = mos.remember_tool("query", {"q": "plans"}, long, user="alice").id
+    sha256 = (mos.get(kept, user="alice").data or {})["tool"]["result_blob"]
+    forged = {"tool": {"name": "query", "arguments": {}, "ok": True, "result_blob": sha256}}
+    mos.add(
+        {"role": "tool", "name": "query", "content": "query() -> rows"},
+        user="bob",
+        memory_type="tool",
+        data=forged,
+    )
+    mos.work()
+    assert "merger" not in repr(mos.recall_tool("query", user="bob"))
+    assert mos.recall_tool("query", {"q": "plans"}, user="alice")[0].result == long
+
+
+def test_a_forged_payload_of_a_tool_breaks_no_recall(mos: MOS) -> None:
+    for tool in (
+        {"name": "query", "arguments": [1], "result_blob": "../../etc/passwd"},
+        {"name": "query", "arguments": "x", "result_blob": 7},
+        {"name": "query", "arguments": {"q": "x"}, "result_blob": "0" * 64},
+        "query",
+        [1],
+    ):
+        mos.add(
+            {"role": "tool", "name": "query", "content": f"query() -> {tool}"},
+            user="bob",
+            memory_type="tool",
+            data={"tool": tool},
+        )
+    mos.work()
+    mos.recall_tool("query", user="bob")
+    mos.recall_tool("query", {"q": "x"}, user="bob", threshold=0.0)
+    mos.recall_tool("query", like="query x", user="bob", threshold=0.0)
+
+
+def test_guesses_at_masked_arguments_of_a_call_are_not_confirmed(mos: MOS) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    mos.remember_tool("lookup", {"mail": MAIL}, "found", user="alice", cube=TEAM)
+    assert mos.recall_tool("lookup", {"mail": MAIL}, user="alice", cube=TEAM)[0].exact
+    (seen,) = mos.recall_tool("lookup", user="bob", cube=TEAM)
+    assert MAIL not in repr(seen)
+    right = mos.recall_tool("lookup", {"mail": MAIL}, user="bob", cube=TEAM)
+    wrong = mos.recall_tool("lookup", {"mail": "eve@example.org"}, user="bob", cube=TEAM)
+    assert [each.exact for each in right] == [each.exact for each in wrong] == []
+
+
+# -- feedback -------------------------------------------------------------------------------------
+
+
+def test_feedback_on_forged_hits_archives_nothing(mos: MOS) -> None:
+    kept = mos.add("The dentist is on Monday.", user="alice").id
+    forged = mos.get(kept, user="alice").model_copy(update={"text": "It is on Friday."})
+    assert isinstance(forged, MemoryItem)
+    done = mos.feedback(
+        "No, it is Tuesday, not Friday", hits=[Hit(item=forged, score=1.0)], user="alice"
+    )
+    assert done.actions == () and done.unresolved
+    assert mos.get(kept, user="alice").header.state is not State.ARCHIVED
+    assert mos.get(kept, user="alice").text == "The dentist is on Monday."
+
+
+def test_feedback_does_not_confirm_guesses_at_masked_words(mos: MOS) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", permission="write", user="alice", cube=TEAM)
+    kept = mos.add(f"Write to {MAIL} about the fence.", user="alice", cube=TEAM).id
+    before = mos.get(kept, user="alice").text
+    forged = mos.get(kept, user="bob").model_copy(update={"text": before})
+    done = mos.feedback(f"No, it is x@example.org, not {MAIL}", hits=[forged], user="bob")
+    assert done.actions == ()
+    assert mos.get(kept, user="alice").text == before
+
+
+def test_what_feedback_keeps_is_no_more_widely_seen_than_what_it_is_about(mos: MOS) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    kept = mos.add(
+        "I live in Porto.", user="alice", cube=TEAM, visibility="private", labels=["hr"]
+    ).id
+    mos.feedback(
+        "That is outdated, I live in Reykjavik now", about=kept, user="alice", cube=TEAM
+    )
+    mos.work()
+    assert "Reykjavik" in repr(mos.list(user="alice", cube=TEAM))
+    assert "Reykjavik" not in told_to_bob(mos)
+
+
+def test_feedback_leaves_what_the_asker_may_only_read(mos: MOS) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    kept = mos.add("The gate code is on the blue card.", user="alice", cube=TEAM).id
+    for words in ("That is wrong", "Forget this", "That is outdated", "Keep this in mind"):
+        with pytest.raises(MemosError):
+            mos.feedback(words, about=kept, user="bob")
+    assert len(mos.history(kept, user="alice")) == 1
+    assert mos.list(user="bob") == []
+
+
+def test_feedback_leaves_a_frozen_memory_and_keeps_no_note_of_it(mos: MOS) -> None:
+    kept = mos.add("The contract ends in May.", user="alice").id
+    mos.freeze(kept, user="alice")
+    before = len(mos.list(user="alice"))
+    for words in ("That is wrong", "Forget this", "No, it is June, not May"):
+        with pytest.raises(MemosError):
+            mos.feedback(words, about=kept, user="alice")
+    assert mos.get(kept, user="alice").text == "The contract ends in May."
+    assert len(mos.list(user="alice")) == before
+
+
+# -- cold words -----------------------------------------------------------------------------------
+
+
+def test_an_erase_takes_packed_words_and_looks_for_their_bytes(mos: MOS) -> None:
+    words = "the fence behind the shed needs new posts, the fence needs paint. " * 20
+    kept = mos.add(words, user="alice").id
+    mos.work()
+
+    def pack(tx: Transaction) -> int:
+        return pack_item(tx.connection, tx.numbers([kept])[kept][0])
+
+    assert mos._rooms.vault.maintain(pack) > 0  # pyright: ignore[reportPrivateUsage]
+    blob = packed(words.strip()) or packed(words)
+    assert blob is not None
+    files = list(Path(mos.path).parent.rglob("*"))
+    receipt = mos.erase(kept, user="alice")
+    assert receipt.scan.found == 0
+    assert receipt.scan.searched >= 2
+    raw = b"".join(f.read_bytes() for f in files if f.is_file())
+    assert blob[:64] not in raw and b"behind the shed" not in raw
+
+
+def test_packed_bytes_that_are_left_in_the_file_are_told_of(mos: MOS) -> None:
+    kept = mos.add("the fence behind the shed needs new posts and paint. " * 20, user="alice").id
+    mos.work()
+
+    def leave_behind(tx: Transaction) -> None:
+        pack_item(tx.connection, tx.numbers([kept])[kept][0])
+        tx.execute(
+            "INSERT INTO meta (key, value) SELECT 'left behind', packed FROM main.content "
+            "WHERE packed IS NOT NULL"
+        )
+
+    mos._rooms.vault.maintain(leave_behind)  # pyright: ignore[reportPrivateUsage]
+    assert mos.erase(kept, user="alice").scan.found == 1
+
+
+def test_an_erase_of_a_person_leaves_no_row_beside_their_memories(mos: MOS) -> None:
+    for text in GARDEN:
+        mos.add(text, user="alice")
+    mos.add("My sister Ines lives in Porto since March 2021.", user="alice")
+    mos.remember_tool("lookup", {"mail": MAIL}, "found", user="alice")
+    mos.ingest("# Notes\n\nThe fence is green.\n", name="notes.md", user="alice")
+    mos.work()
+    mos.consolidate(user="alice")
+    mos.work()
+    mos.feedback("That is wrong", about=mos.list(user="alice")[0].id, user="alice")
+    mos.erase(subject="alice", user="alice")
+    with sqlite3.connect(mos.path) as connection:
+        for table in ("fact", "mention", "spoken_time", "sketch", "tool_call", "heat"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table  # noqa: S608
+        for table in ("item", "version", "content", "part_vector", "embedding"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table  # noqa: S608
