@@ -252,7 +252,11 @@ def test_packed_bytes_that_are_left_in_the_file_are_told_of(mos: MOS) -> None:
         )
 
     mos._rooms.vault.maintain(leave_behind)  # pyright: ignore[reportPrivateUsage]
-    assert mos.erase(kept, user="alice").scan.found == 1
+    other = mos.add("The lamp in the hall is broken.", user="alice").id
+    scan = mos.erase(kept, user="alice").scan
+    assert (scan.found, scan.rewritten) == (1, True)
+    assert mos.get(other, user="alice").text == "The lamp in the hall is broken."
+    assert mos.check().sound
 
 
 def test_an_erase_of_a_person_leaves_no_row_beside_their_memories(mos: MOS) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from memos_integrations.cube.errors import VaultDamaged
 
@@ -26,6 +28,17 @@ def see_words(connection: sqlite3.Connection) -> None:
     """Have this connection read packed words as words; after the migrations only."""
     connection.create_function("memos_unpacked", 1, unpacked, deterministic=True)
     connection.execute(_VIEW)
+
+
+@contextmanager
+def bare(connection: sqlite3.Connection) -> Iterator[None]:
+    """The connection without the view, for what names tables by itself: ``VACUUM`` makes indexes
+    anew, and would make them on the view."""
+    connection.execute("DROP VIEW IF EXISTS temp.content")
+    try:
+        yield
+    finally:
+        connection.execute(_VIEW)
 
 
 def packed(text: str) -> bytes | None:

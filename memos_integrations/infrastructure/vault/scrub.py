@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memos_integrations.infrastructure.vault.packing import bare
+
 _MIN_NEEDLE_BYTES = 12
 _NEEDLE_BYTES = 256
 _CHECKPOINT_TRIES = 20
@@ -65,7 +67,8 @@ def scrub(
     found = sum(1 for needle in wanted if any(holds(f, needle) for f in files))
     rewritten = False
     if found and cut:
-        connection.execute("VACUUM")
+        with bare(connection):
+            connection.execute("VACUUM")
         cut, rewritten = cut_log(connection), True
         found = sum(1 for needle in wanted if any(holds(f, needle) for f in files))
     names = tuple(f.name for f in files)
