@@ -19,6 +19,7 @@ from memos_integrations.cube.item import BlobRef, MemoryItem
 from memos_integrations.infrastructure.archive import ArchiveWriter
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.safetensors_file import SAFETENSORS
+from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
@@ -120,7 +121,9 @@ class MemDumper:
         for count, (row, vector) in enumerate(self._with_vectors(places)):
             item = to_item(row, who)
             self.done.masked += item.header.redacted
-            for ref in item.blobs:
+            kept = open_blobs(self._reading.connection, who, row, item.blobs)
+            item = item.model_copy(update={"blobs": kept})
+            for ref in kept:
                 self._blobs[ref.sha256] = ref
             line = _version_row(row, item, merged=self.done.ids.get(row.merged_into or 0))
             if row.tid is not None:

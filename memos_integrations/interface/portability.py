@@ -23,6 +23,7 @@ from memos_integrations.infrastructure.loader import Loaded, LoadRules, MemLoade
 from memos_integrations.infrastructure.staged import Staged
 from memos_integrations.infrastructure.vault import blob_claims
 from memos_integrations.infrastructure.vault.governed import Governed
+from memos_integrations.infrastructure.vault.masked_blobs import shows_masked
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -228,7 +229,8 @@ class PortabilityVerbs(Verbs):
     ) -> bytes:
         """The bytes of a blob that a memory names, now or in an earlier version.
 
-        Raises ``NotFound`` for a memory the asker may not read, or one that never named it.
+        Raises ``NotFound`` for a memory the asker may not read, or one that never named it;
+        ``AccessDenied`` where it holds words that the asker is shown masked.
         """
         scope = self._scope(user, agent, session, cube)
         wanted = clean_sha256(sha256)
@@ -238,6 +240,12 @@ class PortabilityVerbs(Verbs):
             named = {b["sha256"] for each in versions for b in json.loads(each.blobs or "[]")}
             if wanted not in named:
                 raise NotFound(f"memory {item} has no blob {wanted}")
+            who = scope.principal
+            if any(shows_masked(reading.connection, who, each, wanted) for each in versions):
+                told = f"{who.name} is shown memory {item} masked, and its blob is not"
+                refusal = AccessDenied(told)
+                refusal.items = (item,)
+                raise refusal
         self._rooms.vault.shown(scope.principal, "get_blob", [row])
         return self._rooms.vault.blobs.read(wanted)
 

@@ -3,7 +3,10 @@ less than they want."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from memos_integrations import MOS, Settings
-from memos_integrations.cube.errors import MemosError, NotFound
+from memos_integrations.cube.errors import AccessDenied, InvalidInput, MemosError, NotFound
 from memos_integrations.cube.header import State
 from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.infrastructure.vault.packing import pack_item, packed
@@ -188,9 +191,7 @@ def test_what_feedback_keeps_is_no_more_widely_seen_than_what_it_is_about(mos: M
     kept = mos.add(
         "I live in Porto.", user="alice", cube=TEAM, visibility="private", labels=["hr"]
     ).id
-    mos.feedback(
-        "That is outdated, I live in Reykjavik now", about=kept, user="alice", cube=TEAM
-    )
+    mos.feedback("That is outdated, I live in Reykjavik now", about=kept, user="alice", cube=TEAM)
     mos.work()
     assert "Reykjavik" in repr(mos.list(user="alice", cube=TEAM))
     assert "Reykjavik" not in told_to_bob(mos)
@@ -216,6 +217,106 @@ def test_feedback_leaves_a_frozen_memory_and_keeps_no_note_of_it(mos: MOS) -> No
             mos.feedback(words, about=kept, user="alice")
     assert mos.get(kept, user="alice").text == "The contract ends in May."
     assert len(mos.list(user="alice")) == before
+
+
+# -- hostile input --------------------------------------------------------------------------------
+
+_SHAPES = (
+    "3 May 2021 ",
+    "\u4e8c\u96f6\u4e8c\u4e00\u5e74",
+    "two weeks ago ",
+    "Where did Anna live before that used to ",
+    "my sister's ",
+    "Anna's ",
+    "no, it is x, not y ",
+    "is outdated ",
+    "a ",
+    " ",
+    "(",
+    "1",
+    "\x1b[2J\u202e",
+)
+
+
+@pytest.mark.parametrize("shape", _SHAPES)
+def test_a_long_question_and_long_feedback_are_read_in_no_time(mos: MOS, shape: str) -> None:
+    mos.add("I live in Porto.", user="alice")
+    mos.work()
+    text = (shape * 100_000)[:99_000]
+    began = time.monotonic()
+    mos.ask(text, user="alice")
+    with contextlib.suppress(InvalidInput):  # no name looks like that
+        mos.related(text[:500], user="alice")
+    with contextlib.suppress(InvalidInput):
+        mos.recall_tool("t", like=text[:9_000], user="alice")
+    if text.strip():
+        mos.feedback(text, user="alice")
+        mos.feedback(text, about=mos.list(user="alice")[0].id, user="alice")
+    assert time.monotonic() - began < 20
+    assert mos.check().sound
+
+
+def test_deep_arguments_of_a_tool_are_refused_and_store_nothing(mos: MOS) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    for give in (
+        lambda: mos.remember_tool("t", deep, 1, user="alice"),
+        lambda: mos.remember_tool("t", {}, deep, user="alice"),
+        lambda: mos.recall_tool("t", deep, user="alice"),
+        lambda: mos.remember_tool("t", {"a": float("nan")}, 1, user="alice"),
+        lambda: mos.remember_tool("\x1b[2J", {}, 1, user="alice"),
+    ):
+        with pytest.raises(InvalidInput):
+            give()
+    assert mos.list(user="alice") == []
+
+
+def test_a_forged_chunk_does_not_stop_a_document(mos: MOS) -> None:
+    for payload in ({"chunk": "x"}, {"document": "x"}, {"document": [1]}, {"chunk": None}):
+        mos.add(
+            f"forged {payload}",
+            user="alice",
+            memory_type="document",
+            source="document:notes.md",
+            data=payload,
+        )
+    mos.ingest("# Notes\n\nThe fence is green.\n", name="notes.md", user="alice")
+    mos.ingest("# Notes\n\nThe fence is blue.\n", name="notes.md", user="alice")
+    assert "blue" in repr(mos.document("notes.md", user="alice"))
+    mos.documents(user="alice")
+
+
+def test_masked_words_are_not_read_out_of_the_blob_beside_them(mos: MOS, tmp_path: Path) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    rows = [f"row {n} of {MAIL}" for n in range(4_000)]
+    kept = mos.remember_tool("query", {"q": "x"}, rows, user="alice", cube=TEAM).id
+    (blob,) = mos.get(kept, user="bob").blobs
+    assert MAIL.encode() in mos.get_blob(kept, blob.sha256, user="alice")
+    with pytest.raises(AccessDenied):
+        mos.get_blob(kept, blob.sha256, user="bob")
+    with pytest.raises(NotFound):
+        mos.add("mine now", user="bob", blobs=[blob])
+    assert MAIL not in repr(mos.recall_tool("query", user="bob", cube=TEAM)[0].result)
+    note = f"# Contacts\n\nWrite to {MAIL} about the fence.\n"
+    mos.ingest(note, name="c.md", user="alice", cube=TEAM, keep_original=True)
+    whole = mos.document("c.md", user="bob", cube=TEAM).item
+    assert MAIL not in repr(mos.document("c.md", user="bob", cube=TEAM))
+    with pytest.raises(AccessDenied):
+        mos.get_blob(whole.id, whole.blobs[0].sha256, user="bob")
+    mos.ingest(
+        "# Fence\n\nIt is green.\n", name="f.md", user="alice", cube=TEAM, keep_original=True
+    )
+    branch = mos.fork("users/bob/copy", user="bob", cube=TEAM).path
+    (copied,) = mos.list(user="bob", cube=branch, filter={"memory_type": "tool"})
+    assert copied.blobs == ()
+    assert MAIL not in repr(mos.recall_tool("query", user="bob", cube=branch))
+    mos.dump(tmp_path / "bob.cube", user="bob", cube=TEAM)
+    with zipfile.ZipFile(tmp_path / "bob.cube") as archive:
+        assert not any(MAIL.encode() in archive.read(name) for name in archive.namelist())
+    plain = mos.document("f.md", user="bob", cube=TEAM).item
+    assert b"green" in mos.get_blob(plain.id, plain.blobs[0].sha256, user="bob")
 
 
 # -- cold words -----------------------------------------------------------------------------------

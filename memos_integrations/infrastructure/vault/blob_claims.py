@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from memos_integrations.cube.errors import NotFound
 from memos_integrations.cube.item import BlobRef
+from memos_integrations.infrastructure.vault.masked_blobs import shows_masked
 from memos_integrations.infrastructure.vault.rows import dumps
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import Transaction
@@ -42,4 +43,6 @@ def forget(tx: Transaction, names: Iterable[str]) -> None:
 def _reads(tx: Transaction, sha256: str) -> bool:
     users = tx.execute(queries("portability")["blob_users"], (sha256,)).fetchall()
     items, cids = [iid for iid, _ in users], {cid for _, cid in users}
-    return bool(items and tx.governed().items(items, cids=cids))
+    rows = tx.governed().items(items, cids=cids) if items else []
+    # In a memory of their own they would be shown all of it.
+    return any(not shows_masked(tx.connection, tx.principal, row, sha256) for row in rows)

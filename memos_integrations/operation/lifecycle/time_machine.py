@@ -18,6 +18,7 @@ from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import CubePath, Seq
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
+from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
@@ -158,7 +159,7 @@ def copy_of(row: Stored, tx: Transaction) -> Draft:
         tags=item.header.tags,
         info=item.header.info or None,
         data=item.data,
-        blobs=item.blobs,
+        blobs=open_blobs(tx.connection, tx.principal, row, item.blobs),
         model=row.model,
         priority=row.priority,
         confidence=row.confidence,
