@@ -30,6 +30,8 @@ _LEADING = re.compile(r"\b(?:in|on|at|during|around|back in|as of|by)\s*$", re.I
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _NAME = re.compile(r"(?<!^)(?<![.!?]\s)\b[A-Z][\w'-]+|\d+")
 _ALL_WORDS, _MOST_WORDS, _NEAR_MEANING = 0.8, 0.6, 0.5
+_PLAIN_CHARS = 500
+"""No plain question is longer."""
 _STANDS = (State.GENERATED, State.ACTIVATED, State.FROZEN)
 
 Era = Literal["now", "before"] | TimeSpan
@@ -60,6 +62,8 @@ class Plan:
 
 def plan(question: str, *, speaker: str | None, now: int) -> Plan | None:
     """What the question asks for; ``None`` where it is not a plain question for a fact."""
+    if len(question) > _PLAIN_CHARS:
+        return None  # each date in it is tried as the one it asks about
     whole = asked(question, speaker=speaker)
     if whole is not None and not _BEFORE.search(question):
         spans = spoken_times(question, at=now)
