@@ -90,7 +90,9 @@ def rows_of(governed: Governed, cid: int, name: str) -> tuple[Stored | None, lis
 def part_of(row: Stored) -> str | None:
     """Whether a memory is a ``document`` or a ``chunk`` of one."""
     payload: dict[str, Any] = json.loads(row.data) if row.data else {}
-    return next((part for part in ("document", "chunk") if part in payload), None)
+    # Anybody may store a payload of another shape under these names.
+    parts = (part for part in ("document", "chunk") if isinstance(payload.get(part), dict))
+    return next(parts, None)
 
 
 def facts_of(row: Stored) -> dict[str, Any]:
