@@ -29,13 +29,16 @@ _RRF_K = 60
 
 def rankers(store: Store, embedder: Embedder, folder: Path) -> dict[str, Ranker]:
     """Every baseline over this store; Chroma where it is installed."""
-    bare = [turn.text for turn in store.turns]
+    bare, dated = [turn.text for turn in store.turns], told(store)
     cosine, words = by_cosine(store, bare, embedder), by_words(store, bare)
+    dated_cosine, dated_words = by_cosine(store, dated, embedder), by_words(store, dated)
     found = {
         "cosine, bare turns": cosine,
-        "cosine, speaker (date): text": by_cosine(store, told(store), embedder),
         "BM25, bare turns": words,
-        "RRF of cosine and BM25": fused(cosine, words),
+        "RRF of these two": fused(cosine, words),
+        "cosine, speaker (date): text": dated_cosine,
+        "BM25, speaker (date): text": dated_words,
+        "RRF of these two, dated": fused(dated_cosine, dated_words),
     }
     if not rivals.missing("chromadb"):
         found["Chroma"] = by_chroma(store, embedder, folder)
