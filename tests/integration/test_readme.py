@@ -43,8 +43,8 @@ def test_block_runs_offline_and_prints_what_its_comments_say(
     monkeypatch.setattr(socket.socket, "connect", refuse_network)
     printed: dict[int, str] = {}
 
-    def show(value: object) -> None:
-        printed[sys._getframe(1).f_lineno] = str(value)
+    def show(*values: object) -> None:
+        printed[sys._getframe(1).f_lineno] = " ".join(map(str, values))
 
     exec(compile(block, "README.md", "exec"), {"print": show})
     assert printed == promised(block)
