@@ -24,6 +24,26 @@ _PRESENT = 2**63 - 2
 PENDING = "erasing:"
 
 
+# Facts of a later turn of the session whose value only a question before it held ("Are you
+# allergic to ...?" "Yes."). What the turn says by itself is read again from its own words.
+_ANSWERS = """
+SELECT DISTINCT f.iid FROM json_each(?) w
+CROSS JOIN version q ON q.iid = w.value
+CROSS JOIN content a ON a.tid = q.tid
+CROSS JOIN item f INDEXED BY item_drawn
+  ON f.drawn_from IS NOT NULL AND f.drawn_from > q.iid AND f.drawn_from <= q.iid + 4096
+CROSS JOIN version t ON t.iid = f.drawn_from
+CROSS JOIN content b ON b.tid = t.tid
+CROSS JOIN version v ON v.iid = f.iid
+CROSS JOIN content c ON c.tid = v.tid
+WHERE q.conversation IS NOT NULL
+  AND substr(rtrim(a.text, char(9, 10, 13, 32)), -1) IN ('?', '\uff1f')
+  AND t.cid = q.cid AND t.conversation = q.conversation
+  AND instr(lower(a.text), lower(json_extract(c.data, '$.fact.value')))
+  AND NOT instr(lower(b.text), lower(json_extract(c.data, '$.fact.value')))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ErasePlan:
     """What an erase will take: the rows, what is kept back, and what comes back instead."""
@@ -84,7 +104,9 @@ def _closure(tx: Transaction, items: set[int]) -> set[int]:
         copies = tx.execute(
             "SELECT iid FROM item WHERE fork_origin IN (SELECT value FROM json_each(?))", (ids,)
         ).fetchall()
-        new = {int(n) for (n,) in derived + copies} - found
+        new = {
+            int(n) for (n,) in derived + copies + tx.execute(_ANSWERS, (ids,)).fetchall()
+        } - found
         found |= new
     return found
 

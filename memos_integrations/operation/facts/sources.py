@@ -41,12 +41,21 @@ WHERE i.drawn_from IS NULL AND v.kind = 'plaintext'
   AND coalesce(v.role, 'user') NOT IN (SELECT value FROM json_each(?))
 """
 _BEFORE = """
-SELECT t.text, t.spans, coalesce(v.speaker, v.role)
+SELECT t.text, t.spans, coalesce(v.speaker, v.role), v.iid
 FROM version v INDEXED BY version_item
 CROSS JOIN item i ON i.iid = v.iid CROSS JOIN content t ON t.tid = v.tid
 WHERE v.iid < ? AND v.iid >= ? AND v.seq_to > ? AND v.cid = ? AND v.conversation = ?
   AND i.drawn_from IS NULL AND v.state IN ('generated', 'activated', 'frozen')
 ORDER BY v.iid DESC LIMIT 1
+"""
+# A fact has the rights of its turn alone, so words of the turn before may only go into it where
+# whoever sees the one sees the other, for as long.
+_OPEN = """
+SELECT 1 FROM item b JOIN item t ON t.iid = ?2
+JOIN version v ON v.iid = b.iid AND v.seq_to > ?3
+WHERE b.iid = ?1 AND v.stale = 0 AND b.quarantined = 0 AND b.owner = t.owner
+  AND b.visibility = t.visibility AND b.labels IS t.labels AND b.expires IS t.expires
+  AND NOT EXISTS (SELECT 1 FROM access a WHERE a.iid = b.iid AND a.effect = 'deny')
 """
 
 
@@ -86,7 +95,7 @@ def _turn(
     if session is None:
         return turn
     row = connection.execute(_BEFORE, (iid, iid - _LOOK_BACK, _PRESENT, cid, session)).fetchone()
-    if row is None:
+    if row is None or connection.execute(_OPEN, (row[3], iid, _PRESENT)).fetchone() is None:
         return turn
     return replace(turn, before=_masked(row[0], row[1]), before_speaker=row[2])
 
