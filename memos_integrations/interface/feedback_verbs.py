@@ -16,7 +16,15 @@ from memos_integrations.cube.acl import Visibility
 from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import Hit, MemoryItem
-from memos_integrations.cube.ops import ActivateOp, AddOp, ArchiveOp, LinkOp, Operation, UpdateOp
+from memos_integrations.cube.ops import (
+    ActivateOp,
+    AddOp,
+    ArchiveOp,
+    LinkOp,
+    Operation,
+    Replayable,
+    UpdateOp,
+)
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import Transaction

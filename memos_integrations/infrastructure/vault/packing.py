@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from memos_integrations.cube.errors import VaultDamaged
@@ -31,7 +31,7 @@ def see_words(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def bare(connection: sqlite3.Connection) -> Iterator[None]:
+def bare(connection: sqlite3.Connection) -> Generator[None]:
     """The connection without the view, for what names tables by itself: ``VACUUM`` makes indexes
     anew, and would make them on the view."""
     connection.execute("DROP VIEW IF EXISTS temp.content")
