@@ -303,6 +303,9 @@ class AsyncMOS(AsyncReads[MOS]):
     rebalance = _offloaded(MOS.rebalance, "slow")
     prune_tasks = _offloaded(MOS.prune_tasks)
 
+    doctor = _offloaded(MOS.doctor, "slow")
+    stats_over_time = _offloaded(MOS.stats_over_time, "slow")
+
     task_status = _offloaded(MOS.task_status)
     cancel_task = _offloaded(MOS.cancel_task)
     wait = _offloaded(MOS.wait, "slow")

@@ -46,6 +46,7 @@ from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
+from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
 from memos_integrations.interface.erase_verb import EraseVerb
@@ -108,6 +109,7 @@ class MOS(
     ScheduleVerbs,
     FeedbackVerbs,
     GraphVerbs,
+    AnalyticsVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 

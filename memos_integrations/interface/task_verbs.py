@@ -16,12 +16,11 @@ from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
-from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.operation.fine_task import reembed_cube
 from memos_integrations.operation.scheduler.upkeep import prune
 
 _PAUSE_SECONDS = 0.005
 _ENDED = ("completed", "failed", "cancelled")
-_ITEMS_PER_TASK = 512
 
 
 class TaskVerbs(Verbs):
@@ -172,20 +171,7 @@ class TaskVerbs(Verbs):
         def work(tx: Transaction) -> tuple[str, ...]:
             row = require_cube(tx, scope, Permission.ADMIN)
             tx.gate(row, Permission.ADMIN)
-            tx.execute("DELETE FROM embedding WHERE cid = ?", (row.cid,))
-            tx.execute("DELETE FROM part_vector WHERE cid = ?", (row.cid,))
-            tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (row.cid,))
-            found = tx.execute(
-                "SELECT iid FROM version WHERE cid = ? AND seq_to > ? AND tid IS NOT NULL "
-                "ORDER BY iid",
-                (row.cid, 2**63 - 2),
-            ).fetchall()
-            items = [iid for (iid,) in found]
-            tx.audit("reembed", cube=row.path)
-            return tuple(
-                queue_fine_stage(tx, row.cid, items[n : n + _ITEMS_PER_TASK])
-                for n in range(0, len(items), _ITEMS_PER_TASK)
-            )
+            return reembed_cube(tx, row)
 
         return self._write(scope, work, action="reembed")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from memos_integrations.cube.ports import TaskSpec
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
-from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 
 FINE = "fine"
 """The kind of task that carries the fine stage."""
@@ -46,3 +46,20 @@ def queue_cube(tx: Transaction, cid: int) -> None:
     items = [iid for (iid,) in rows]
     for start in range(0, len(items), _ITEMS_PER_TASK):
         queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
+
+
+def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
+    """Drop a cube's vectors and queue their making anew by the present model; the tasks."""
+    tx.execute("DELETE FROM embedding WHERE cid = ?", (cube.cid,))
+    tx.execute("DELETE FROM part_vector WHERE cid = ?", (cube.cid,))
+    tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (cube.cid,))
+    found = tx.execute(
+        "SELECT iid FROM version WHERE cid = ? AND seq_to > ? AND tid IS NOT NULL ORDER BY iid",
+        (cube.cid, 2**63 - 2),
+    ).fetchall()
+    items = [iid for (iid,) in found]
+    tx.audit("reembed", cube=cube.path)
+    return tuple(
+        queue_fine_stage(tx, cube.cid, items[n : n + _ITEMS_PER_TASK])
+        for n in range(0, len(items), _ITEMS_PER_TASK)
+    )

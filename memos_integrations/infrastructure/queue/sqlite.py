@@ -151,6 +151,12 @@ UPDATE task SET state = 'cancelled', worker = NULL, lease_until = NULL, updated 
 WHERE id = ? AND state IN ('waiting', 'running')
 """
 
+_REQUEUE = """
+UPDATE task SET state = 'waiting', max_attempts = attempt + min(max_attempts, ?3), progress = 0,
+    not_before = ?1, worker = NULL, lease_until = NULL, updated = ?1
+WHERE id = ?2 AND (state IN ('failed', 'waiting') OR state = 'running' AND lease_until < ?1)
+"""
+
 _COUNTS = "SELECT state, count(*) FROM task GROUP BY state"
 
 _PRUNE = "DELETE FROM task WHERE state IN ('completed', 'cancelled') AND updated < ?"
@@ -158,6 +164,7 @@ _PRUNE_FAILED = "DELETE FROM task WHERE state = 'failed' AND updated < ?"
 
 ANY_ATTEMPT = 2**62
 _UNTRIED = 1
+_MORE_ATTEMPTS = 5
 
 
 class SqliteQueue:
@@ -255,6 +262,14 @@ class SqliteQueue:
 
     def cancel(self, tx: Statement, task_id: str, *, now: int) -> bool:
         return _run(tx, _CANCEL, (now, task_id)).rowcount > 0
+
+    def requeue(self, tx: Statement, task_id: str, *, now: int) -> bool:
+        """Have a failed task, or one whose worker is gone, tried anew; whether it will be.
+
+        It gets as many attempts as it had, five at most. They are counted on, as the number of
+        an attempt is what keeps a worker out that was thought dead and comes back.
+        """
+        return _run(tx, _REQUEUE, (now, task_id, _MORE_ATTEMPTS)).rowcount > 0
 
     def counts(self, tx: Statement) -> dict[TaskState, int]:
         none: dict[TaskState, int] = {

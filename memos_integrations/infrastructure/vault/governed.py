@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, Protocol
 
 from memos_integrations.cube.acl import Permission, Principal, Visibility
+from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.ids import LATEST, Seq
 from memos_integrations.infrastructure.governance.detection import PERSONAL
@@ -21,10 +22,10 @@ from memos_integrations.infrastructure.vault.filter_sql import compile_filter
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
-Pick = Literal["present", "kept", "told", "searchable"]
+Pick = Literal["present", "kept", "told", "searchable", "due"]
 """``present``: tombstones too; ``kept``: with words, not merged away; ``told``: of those, what was
 told and not the facts drawn from it; ``searchable``: what a search may show (neither archived,
-stale, quarantined nor invalid at the instant)."""
+stale, quarantined nor invalid at the instant); ``due``: expired, with their words still there."""
 
 _MASKED_FIELDS = ("text", "info", "tags")
 _PLACE = re.compile(r"\?")
@@ -266,6 +267,27 @@ class Governed:
         sql = f"SELECT count(*) {self._sql['joined']} WHERE {condition}"
         return int(self._run(sql, cids, extra)[0][0])
 
+    def columns(
+        self,
+        columns: str,
+        *,
+        cids: Iterable[int],
+        pick: Pick = "kept",
+        where: Filter | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """These columns of all that the principal may see, for who looks at a whole cube.
+
+        ``columns`` is a constant of the code, in the names of ``sql/governed.sql``. A filter on
+        stored words, which could tell what is masked, is refused.
+        """
+        if self.must_mask(cids, where):
+            raise UsageError("a whole cube is not looked at by words that may be masked")
+        condition, extra = self._condition(pick, where)
+        sql = f"SELECT {columns} {self._sql['joined']} WHERE {condition} ORDER BY i.iid"
+        bindings = self._asking.bindings(cids) | extra
+        head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
+        yield from self._connection.execute(head + sql, bindings)
+
     def tallies(self, column: str, *, cids: Iterable[int] | None = None) -> dict[str, int]:
         """Counts of visible memories by one header column."""
         picked = _TALLY_COLUMNS[column]
@@ -307,5 +329,6 @@ _TALLY_COLUMNS = {
     "trust": "i.trust",
     "stale": "v.stale",
     "storage_mode": "v.storage_mode",
+    "kind": "v.kind",
     "cube": "g.path",
 }

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from memos_integrations import __version__
 from memos_integrations.interface.cli import (
+    analytics,
     governing,
     ingesting,
     keeping,
@@ -113,5 +114,14 @@ def options(
     )
 
 
-for _part in (writing, reading, governing, keeping, ingesting, scheduling, organising):
+for _part in (
+    writing,
+    reading,
+    governing,
+    keeping,
+    ingesting,
+    scheduling,
+    organising,
+    analytics,
+):
     _part.register(app)

@@ -1,4 +1,4 @@
-"""The commands that read: search, context, list, get, history, as-of, stats and cubes."""
+"""The commands that read: search, context, list, get, history, as-of and cubes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ def register(app: typer.Typer) -> None:
     app.command()(get)
     app.command()(history)
     app.command("as-of")(as_of)
-    app.command()(stats)
     app.command()(cubes)
 
 
@@ -179,16 +178,6 @@ def history(context: typer.Context, item: ItemId) -> None:
     asked.screen.answer({"id": item, "versions": records}, made)
 
 
-def stats(context: typer.Context) -> None:
-    """Count what is there, and say how search works."""
-    asked = asked_by(context)
-    with asked.memory() as mos:
-        found_stats = mos.stats(**asked.scope)
-    lines = {name: _tally(value) for name, value in found_stats.items()}
-    lines["stale"] = str(sum(n for stale, n in found_stats["stale"].items() if stale != "0"))
-    asked.screen.answer({"file": str(asked.file), **found_stats}, facts(file=asked.file, **lines))
-
-
 def cubes(context: typer.Context) -> None:
     """List the cubes that may be read as a whole."""
     asked = asked_by(context)
@@ -214,12 +203,6 @@ def _at(mos: MOS, when: str | None) -> Reads:
 
 def _show_hits(asked: Asked, query: str, hits: list[Hit], *, explain: bool) -> None:
     asked.screen.answer({"query": query, "hits": hits}, found(hits, explain=explain))
-
-
-def _tally(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{count} {name}" for name, count in value.items()) or "none"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _interval(start: object, end: object) -> str | None:

@@ -88,6 +88,10 @@ LEFT JOIN usage u ON u.iid = v.iid
 -- name: told
 (i.drawn_from IS NULL AND v.tid IS NOT NULL AND v.state <> 'merged' AND (i.expires IS NULL OR i.expires > :now OR i.legal_hold))
 
+-- name: due
+(i.expires IS NOT NULL AND i.expires <= :now AND NOT i.legal_hold AND v.tid IS NOT NULL
+    AND v.state <> 'frozen')
+
 -- name: searchable
 (
     v.state IN ('generated', 'activated', 'frozen') AND v.stale = 0 AND v.tid IS NOT NULL
