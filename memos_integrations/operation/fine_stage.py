@@ -75,12 +75,19 @@ class FineStage:
         """What the words of these tasks' items state, as far as somebody said them."""
         if self._extractor is None:
             return {}
-        items = [item for task in tasks for item in _items(task)]
         # Several tasks that fail together are prepared one by one, each with its own last try.
         last_try = len(tasks) == 1 and tasks[0].attempt >= tasks[0].max_attempts
-        with self._vault.readers.snapshot() as connection:
-            turns = turn_texts(connection, items)
-        return read_turns(self._extractor, turns, last_try=last_try)
+        by_cube: dict[int | None, list[int]] = {}
+        for task in tasks:
+            by_cube.setdefault(task.cube, []).extend(_items(task))
+        read: dict[int, Read] = {}
+        # Cube by cube: a model that reads several turns at once is never shown those of one
+        # cube beside those of another, whose words could try to talk it into something.
+        for items in by_cube.values():
+            with self._vault.readers.snapshot() as connection:
+                turns = turn_texts(connection, items)
+            read |= read_turns(self._extractor, turns, last_try=last_try)
+        return read
 
     def _wordings(self, task: Task) -> list[Wording]:
         if self._embedder is None:
