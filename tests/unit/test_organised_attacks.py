@@ -154,6 +154,36 @@ def test_an_erased_question_takes_what_an_answer_had_of_it(mos: MOS) -> None:
     assert b"penicillin" not in raw(mos)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"kind": "nonsense", "quote": "x", "negated": False},
+        {"kind": "attribute", "quote": 7, "negated": False},
+        {"kind": "attribute", "quote": "x", "negated": False, "when": {"start": "then"}},
+        {"kind": "attribute", "quote": "x", "negated": False, "when": [1]},
+        {"kind": ["attribute"], "quote": "x", "negated": False},
+    ],
+)
+def test_a_forged_fact_does_not_stand_in_the_way_of_facts(mos: MOS, more: dict[str, Any]) -> None:
+    said = mos.add("I live in Porto.", user="alice").id
+    forged = {"subject": "alice", "attribute": "lives_in", "value": "Rome", **more}
+    mos.add(
+        "alice lives in Rome",
+        user="alice",
+        data={"fact": forged},
+        derived_from=[said],
+        origin="inference",
+        model="somebody",
+    )
+    mos.work()
+    mos.fork("users/alice/copy", user="alice")
+    mos.work()
+    for cube in ("users/alice", "users/alice/copy"):
+        assert [fact.value for fact in mos.facts(user="alice", cube=cube)] == ["Porto"]
+        assert mos.ask("Where do I live?", user="alice", cube=cube).value == "Porto"
+
+
 class Listening:
     """An extractor that finds nothing, and keeps what it was asked to read at once."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
+from memos_integrations.cube.facts import FactKind
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.operation.facts.arranging import arrange, slots_of
@@ -34,10 +37,9 @@ def adopt(tx: Transaction, cid: int) -> int:
     source = dict(found)
     for row in current(tx, list(source)):
         told = json.loads(row.data or "{}")["fact"]
-        names = (told.get("subject"), told.get("attribute"), told.get("value"))
-        if not all(isinstance(name, str) for name in names):
+        if not _is_whole(told):
             continue
-        subject, attribute, value = names
+        subject, attribute, value = told["subject"], told["attribute"], told["value"]
         tx.execute("UPDATE item SET drawn_from = ? WHERE iid = ?", (source[row.iid], row.iid))
         tx.execute(
             "INSERT OR REPLACE INTO fact (iid, cid, slot, value, single, negated, until) "
@@ -53,6 +55,21 @@ def adopt(tx: Transaction, cid: int) -> int:
     return len(found)
 
 
+def _is_whole(told: dict[str, Any]) -> bool:
+    """Whether it says all that a fact says. A copy may have come from anywhere, and one that
+    does not would stand in the way of every look at the facts of its cube."""
+    if not all(isinstance(told.get(name), str) for name in _WORDS):
+        return False
+    when = told.get("when")
+    try:
+        FactKind(told["kind"])
+        if when is not None:
+            datetime.fromisoformat(when["start"])
+    except (ValueError, TypeError, KeyError):
+        return False
+    return isinstance(told.get("negated"), bool)
+
+
 def copy_marks(tx: Transaction, cid: int, copies: Mapping[int, int]) -> None:
     """Note of copied memories what is noted of their originals: names, times, near words."""
     pairs = json.dumps(list(copies.items()))
@@ -60,6 +77,7 @@ def copy_marks(tx: Transaction, cid: int, copies: Mapping[int, int]) -> None:
         tx.execute(sql, {"cid": cid, "pairs": pairs})
 
 
+_WORDS = ("kind", "subject", "attribute", "value", "quote")
 _PAIRS = "JOIN json_each(:pairs) p ON json_extract(p.value, '$[0]') = o.iid"
 _COPY = "json_extract(p.value, '$[1]')"
 _MARKS = (
