@@ -39,7 +39,7 @@ from memos_integrations.cube.errors import (
 )
 from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import home_owner, to_micros
-from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.mos import MOS, MemoryView
 from memos_integrations.interface.settings import Settings
 from memos_integrations.operation.lifecycle.time_machine import OnConflict
 from memos_integrations.testing.fakes import ManualClock
@@ -804,14 +804,22 @@ class Model:
         return [i for i in found if _then(self.items[i], step).conversation == session]
 
     def hits(
-        self, who: Principal, path: str, word: str, step: int | None, valid: int | None = None
+        self,
+        who: Principal,
+        path: str,
+        word: str | None,
+        step: int | None,
+        valid: int | None = None,
     ) -> set[str]:
+        """What a search for a word must find; without a word, all that it may show."""
         cube = self.cubes.get((who.tenant, path))
         shown = (
             [i for i in self.kept(who, cube, step) if self._found(i, step, valid)] if cube else []
         )
         if cube is None or not (shown or self.on_cube(who, cube) & READ):
             raise AccessDenied(path)
+        if word is None:
+            return set(shown)
         return {i for i in shown if word in (_then(self.items[i], step).text or "").split()}
 
     def _found(self, item_id: str, step: int | None, valid: int | None) -> bool:
@@ -1316,7 +1324,7 @@ class Machine:
         path, word = self.some_cube().path, self.word()
         self.same(
             f"{who.name} of {who.tenant} searches {path} for {word}",
-            lambda: {h.id for h in self.mos.acting(who).search(word, cube=path, limit=500)},
+            lambda: self._searched(self.mos.acting(who), who, path, word, None),
             lambda: self.model.hits(who, path, word, None),
         )
 
@@ -1324,9 +1332,7 @@ class Machine:
         path, word, (step, seq) = self.some_cube().path, self.word(), self.past()
         self.same(
             f"{who.name} of {who.tenant} searches {path} for {word} as of {step}",
-            lambda: {
-                h.id for h in self.mos.acting(who).as_of(seq).search(word, cube=path, limit=500)
-            },
+            lambda: self._searched(self.mos.acting(who).as_of(seq), who, path, word, step),
             lambda: self.model.hits(who, path, word, step),
         )
 
@@ -1334,13 +1340,27 @@ class Machine:
         """As of a time of day: the world's time goes along with the log's."""
         path, word = self.some_cube().path, self.word()
         step, _, when = self.random.choice(self.positions)
+        valid = to_micros(when)
         self.same(
             f"{who.name} of {who.tenant} searches {path} for {word} as of {when}",
-            lambda: {
-                h.id for h in self.mos.acting(who).as_of(when).search(word, cube=path, limit=500)
-            },
-            lambda: self.model.hits(who, path, word, step, to_micros(when)),
+            lambda: self._searched(self.mos.acting(who).as_of(when), who, path, word, step, valid),
+            lambda: self.model.hits(who, path, word, step, valid),
         )
+
+    def _searched(
+        self,
+        view: MemoryView,
+        who: Principal,
+        path: str,
+        word: str,
+        step: int | None,
+        valid: int | None = None,
+    ) -> set[str]:
+        """The hits that hold the word. What stands beside them may be shown too, if it may."""
+        hits = view.search(word, cube=path, limit=500)
+        beside = {hit.id for hit in hits if word not in hit.text.split()}
+        assert beside <= self.model.hits(who, path, None, step, valid), f"{beside} for {word}"
+        return {hit.id for hit in hits} - beside
 
     def read_get(self, who: Principal) -> None:
         if self.model.items:

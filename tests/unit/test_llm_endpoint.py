@@ -156,13 +156,15 @@ def test_an_endpoint_that_asks_for_rest_is_left_alone_that_long() -> None:
         ("soon", None),
         ("-5", None),
         ("99999999", 3600),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=100)), 100),
-        (format_datetime(datetime.now(UTC) - timedelta(seconds=100)), 0),
+        (timedelta(seconds=100), 100),
+        (timedelta(seconds=-100), 0),
     ],
 )
 def test_a_wish_for_rest_is_read_in_either_form_and_bounded(
-    given: str | None, seconds: float | None
+    given: str | timedelta | None, seconds: float | None
 ) -> None:
+    if isinstance(given, timedelta):
+        given = format_datetime(datetime.now(UTC) + given)
     headers = {} if given is None else {"Retry-After": given}
     with (
         ChatServer(Raw(status=503, headers=headers)) as server,

@@ -78,7 +78,8 @@ def test_vectors_do_not_depend_on_how_texts_are_batched(model: MiniLM, max_batch
 def test_only_the_first_256_pieces_count(model: MiniLM):
     words = "one two three four five six seven eight " * 40
     first, longer, other = model.embed([words, words + CAT, CAT + words])
-    np.testing.assert_array_equal(first, longer)
+    # Rows of one product may be summed in another order when the cores are busy.
+    np.testing.assert_allclose(first, longer, rtol=0, atol=1e-6)
     assert float(first @ other) < 0.9999
 
 

@@ -148,8 +148,9 @@ class MemVault:
 
     def _open_audit_log(self, key: bytes | None) -> AuditLog:
         """The file's chain. Only a fresh file is written to, so readers open beside a writer."""
-        if not is_fresh(self._connection.execute):
-            return AuditLog.open(self._connection.execute, key=key)
+        with map_errors(self.path):
+            if not is_fresh(self._connection.execute):
+                return AuditLog.open(self._connection.execute, key=key)
         return self._commits.run(lambda c: AuditLog.of_file(c, key=key))
 
     # -- writing ------------------------------------------------------------------------------
