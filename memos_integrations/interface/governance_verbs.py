@@ -25,7 +25,7 @@ from memos_integrations.interface.rights import Target, ensure_held, ensure_may_
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.fine_task import review_facts
-from memos_integrations.operation.lifecycle.hiding import deny_summaries, narrow_summaries
+from memos_integrations.operation.lifecycle.hiding import deny_restated, narrow_restated
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -195,7 +195,7 @@ class GovernanceVerbs(Verbs):
                     (shown.value, target.iid),
                 )
                 for row in current(tx, [target.iid]):
-                    narrow_summaries(tx, row, shown)
+                    narrow_restated(tx, row, shown)
             tx.emit(EventKind.ACCESS, target.cid, target.iid or 0)
             tx.audit("set_visibility", cube=target.path, items=_ids(target), reason=shown.value)
 
@@ -354,7 +354,7 @@ class GovernanceVerbs(Verbs):
             tx.grant(rule, cid=target.cid, iid=target.iid)
             if effect is Effect.DENY and target.iid is not None:
                 for row in current(tx, [target.iid]):
-                    deny_summaries(tx, row, rule)
+                    deny_restated(tx, row, rule)
             action = "share" if effect is Effect.ALLOW else "deny"
             tx.audit(action, cube=target.path, items=_ids(target), extra={"to": to})
 

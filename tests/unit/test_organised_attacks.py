@@ -142,6 +142,23 @@ def test_an_answer_carries_no_words_of_a_question_that_fewer_may_see(
     assert mos.facts(user="bob", cube=TEAM, history=True) == []
 
 
+@pytest.mark.parametrize("how", ["visibility", "denial"])
+def test_a_question_that_is_hidden_later_hides_what_an_answer_had_of_it(mos: MOS, how: str) -> None:
+    mos.create_cube(TEAM, user="alice")
+    mos.share(to="bob", user="alice", cube=TEAM)
+    asked, _ = mos.add([ASKED, YES], user="alice", session="s", cube=TEAM).ids
+    mos.work()
+    assert "penicillin" in told_to_bob(mos)
+    if how == "visibility":
+        mos.set_visibility("private", asked, user="alice")
+    else:
+        mos.deny(asked, to="bob", user="alice")
+    assert "penicillin" not in told_to_bob(mos)
+    mos.work()
+    assert "penicillin" not in told_to_bob(mos)
+    assert [fact.value for fact in mos.facts(user="alice", cube=TEAM)] == ["penicillin"]
+
+
 def test_an_erased_question_takes_what_an_answer_had_of_it(mos: MOS) -> None:
     asked, yes = mos.add([ASKED, YES], user="alice", session="s").ids
     mos.work()

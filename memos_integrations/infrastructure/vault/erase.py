@@ -15,6 +15,7 @@ from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import State
 from memos_integrations.infrastructure.vault import blob_claims
+from memos_integrations.infrastructure.vault.borrowed_words import borrowing
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.stored import current
@@ -22,26 +23,6 @@ from memos_integrations.infrastructure.vault.transaction import Transaction
 
 _PRESENT = 2**63 - 2
 PENDING = "erasing:"
-
-
-# Facts of a later turn of the session whose value only a question before it held ("Are you
-# allergic to ...?" "Yes."). What the turn says by itself is read again from its own words.
-_ANSWERS = """
-SELECT DISTINCT f.iid FROM json_each(?) w
-CROSS JOIN version q ON q.iid = w.value
-CROSS JOIN content a ON a.tid = q.tid
-CROSS JOIN item f INDEXED BY item_drawn
-  ON f.drawn_from IS NOT NULL AND f.drawn_from > q.iid AND f.drawn_from <= q.iid + 4096
-CROSS JOIN version t ON t.iid = f.drawn_from
-CROSS JOIN content b ON b.tid = t.tid
-CROSS JOIN version v ON v.iid = f.iid
-CROSS JOIN content c ON c.tid = v.tid
-WHERE q.conversation IS NOT NULL
-  AND substr(rtrim(a.text, char(9, 10, 13, 32)), -1) IN ('?', '\uff1f')
-  AND t.cid = q.cid AND t.conversation = q.conversation
-  AND instr(lower(a.text), lower(json_extract(c.data, '$.fact.value')))
-  AND NOT instr(lower(b.text), lower(json_extract(c.data, '$.fact.value')))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +85,8 @@ def _closure(tx: Transaction, items: set[int]) -> set[int]:
         copies = tx.execute(
             "SELECT iid FROM item WHERE fork_origin IN (SELECT value FROM json_each(?))", (ids,)
         ).fetchall()
-        new = {
-            int(n) for (n,) in derived + copies + tx.execute(_ANSWERS, (ids,)).fetchall()
-        } - found
+        answers = borrowing(tx, new)
+        new = ({int(n) for (n,) in derived + copies} | set(answers)) - found
         found |= new
     return found
 

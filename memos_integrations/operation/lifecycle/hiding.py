@@ -1,14 +1,17 @@
-"""What is hidden with a memory: the summaries that restate its words, in the same transaction.
+"""What is hidden with a memory: what restates its words, in the same transaction.
 
-Called by the verbs that narrow who sees a memory. Facts need nothing: every read decides about
-them by their source. What a person derived has an owner of its own and stays theirs.
+Called by the verbs that narrow who sees a memory. That is its summaries, and facts of answers
+that borrow its words; its own facts need nothing, as every read decides about them by their
+source. What a person derived has an owner of its own and stays theirs.
 """
 
 from __future__ import annotations
 
 from memos_integrations.cube.acl import Grant, Visibility
 from memos_integrations.cube.events import EventKind
+from memos_integrations.infrastructure.vault.borrowed_words import borrowing
 from memos_integrations.infrastructure.vault.rows import Stored
+from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.operation.lifecycle.truth import SUMMARY_MODELS, dependents, mark_stale
 
@@ -25,13 +28,13 @@ ORDER BY i.iid
 """
 
 
-def narrow_summaries(tx: Transaction, source: Stored, visibility: Visibility) -> None:
-    """Have no summary of ``source`` seen by more people than it is seen by now.
+def narrow_restated(tx: Transaction, source: Stored, visibility: Visibility) -> None:
+    """Have nothing that restates ``source`` seen by more people than it is seen by now.
 
-    The summaries are written anew without it, or withdrawn, in the background.
+    Summaries are written anew without it, or withdrawn, in the background.
     """
     rank = _WIDTH.index(visibility)
-    wider = [iid for iid, shown in _summaries(tx, source) if _WIDTH.index(shown) > rank]
+    wider = [iid for iid, shown in _restating(tx, source) if _WIDTH.index(shown) > rank]
     for iid in wider:
         tx.execute("UPDATE item SET visibility = ? WHERE iid = ?", (visibility.value, iid))
         tx.emit(EventKind.ACCESS, source.cid, iid)
@@ -40,20 +43,21 @@ def narrow_summaries(tx: Transaction, source: Stored, visibility: Visibility) ->
         mark_stale(tx, source, reason="is shown to fewer", spare=others)
 
 
-def deny_summaries(tx: Transaction, source: Stored, rule: Grant) -> None:
-    """Have a denial on ``source`` hold for its summaries too.
+def deny_restated(tx: Transaction, source: Stored, rule: Grant) -> None:
+    """Have a denial on ``source`` hold for what restates it too.
 
     It stays there until it is taken back there: the words stay the same.
     """
-    for iid, _ in _summaries(tx, source):
+    for iid, _ in _restating(tx, source):
         if not _denied_already(tx, rule, iid):
             tx.add_rule(rule, iid=iid)
             tx.emit(EventKind.ACCESS, source.cid, iid)
 
 
-def _summaries(tx: Transaction, source: Stored) -> list[tuple[int, Visibility]]:
+def _restating(tx: Transaction, source: Stored) -> list[tuple[int, Visibility]]:
     rows = tx.execute(_SUMMARIES, (source.iid, source.cid, SUMMARY_MODELS)).fetchall()
-    return [(iid, Visibility(shown)) for iid, shown in rows]
+    answers = [(row.iid, row.visibility) for row in current(tx, borrowing(tx, [source.iid]))]
+    return [(iid, Visibility(shown)) for iid, shown in [*rows, *answers]]
 
 
 def _denied_already(tx: Transaction, rule: Grant, iid: int) -> bool:
