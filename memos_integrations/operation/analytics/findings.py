@@ -157,7 +157,7 @@ class Thresholds:
 
     unread_days: float = 90.0
     stuck_seconds: float = 3600.0
-    alike: float = 0.85
+    alike: float = 0.8
     """Share of words in common."""
     longest: int = 100_000
     """Characters of a memory that is still one memory."""

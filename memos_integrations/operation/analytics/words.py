@@ -6,25 +6,26 @@ Gives kinds, never content.
 from __future__ import annotations
 
 import re
-from collections import Counter
 
-from memos_integrations.infrastructure.governance.detection import SECRET
+from memos_integrations.infrastructure.governance.detectors import DEFAULT, SECRET
 from memos_integrations.infrastructure.governance.redaction import scan, spans_from_json
 
 _WORD = re.compile(r"[^\W_]")
 _BLOB = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 _HEX_BLOB = re.compile(r"(?:[0-9a-fA-F]{2}\s?){100,}")
-_LOREM = re.compile(r"\blorem ipsum\b", re.IGNORECASE)
 _ERROR_PAGE = re.compile(
     r"^\s*(?:access denied|page not found|404 not found|please enable (?:javascript|cookies)"
     r"|\[?object object\]?|undefined|null|nan|none)\W*$",
     re.IGNORECASE,
 )
 _LONG_RUN = re.compile(r"(\w)\1{30,}")
+_PIECE = 15
+"""Half of the shortest run that counts."""
 _SAME_SHARE = 0.6
 _LEAST_FOR_SHARE = 40
 _REPEATED_LINES = 5
 _BLOB_SHARE = 0.5
+_SECRETS = tuple(detector for detector in DEFAULT if detector.label == SECRET)
 
 
 def junk(text: str, *, longest: int) -> str | None:
@@ -35,7 +36,7 @@ def junk(text: str, *, longest: int) -> str | None:
         return "no word in it"
     if _ERROR_PAGE.match(text):
         return "an error page or an empty value"
-    if _LOREM.search(text):
+    if "lorem ipsum" in text.casefold():
         return "filler text"
     return _repetition(text) or _blob(text)
 
@@ -43,10 +44,10 @@ def junk(text: str, *, longest: int) -> str | None:
 def _repetition(text: str) -> str | None:
     letters = "".join(text.split())
     if len(letters) >= _LEAST_FOR_SHARE:
-        most = Counter(letters).most_common(1)[0][1]
-        if most > _SAME_SHARE * len(letters):
+        most = sorted(letters)[len(letters) // 2]  # who has more than half stands in the middle
+        if letters.count(most) > _SAME_SHARE * len(letters):
             return "one character over and over"
-    if _LONG_RUN.search(text):
+    if _holds_run(text) and _LONG_RUN.search(text):
         return "one character over and over"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) >= _REPEATED_LINES and len(set(lines)) == 1:
@@ -55,6 +56,12 @@ def _repetition(text: str) -> str | None:
     if len(words) >= _LEAST_FOR_SHARE and len(set(words)) <= len(words) // 20:
         return "a few words over and over"
     return None
+
+
+def _holds_run(text: str) -> bool:
+    """Whether a long run is possible: it would fill one of the short pieces (and this is quick)."""
+    starts = range(0, len(text) - _PIECE + 1, _PIECE)
+    return any(text[n : n + _PIECE] == text[n] * _PIECE for n in starts)
 
 
 def _blob(text: str) -> str | None:
@@ -72,7 +79,7 @@ def _varied(run: str) -> bool:
 def secrets_in(text: str, spans: str | None) -> tuple[tuple[str, ...], bool]:
     """(kinds of secrets in stored words, whether any of them is read unmasked)."""
     known = [s for s in spans_from_json(spans) if s.label == SECRET] if spans else []
-    found = [span for span in scan(text) if span.label == SECRET]
+    found = scan(text, _SECRETS)
     bare = any(
         not any(mark.start <= span.start and span.end <= mark.end for mark in known)
         for span in found
