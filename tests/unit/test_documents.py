@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,13 @@ def test_a_word_without_end_is_cut_and_nothing_of_it_is_lost() -> None:
     found = chunks(text, markdown=False, budget=64)
     assert "".join(c.body for c in found) == text
     assert max(TOKENS.count(c.body) for c in found) <= 65
+
+
+@pytest.mark.parametrize("text", ["#  ", "# A\n## ", "# A\n## \n## B", "# \n# A", "# \n\ntext"])
+def test_a_heading_without_words_makes_no_empty_chunk(text: str) -> None:
+    found = chunks(text)
+    assert all(c.body.strip() for c in found)
+    assert {"A", "B"} & set(text) <= {h for c in found for h in c.headings}
 
 
 @given(st.lists(st.text("ab |-#`*1.\n\t:", max_size=60), max_size=20))

@@ -67,7 +67,8 @@ def chunk_document(
     for part in parts:
         for blocks in _sections(read_blocks(part.text, markdown=markdown), headings):
             path = tuple(title for _, title in headings)
-            chunks += [Chunk(path, body, part.page) for body in packer.pack(blocks, path)]
+            bodies = [body for body in packer.pack(blocks, path) if body.strip()]
+            chunks += [Chunk(path, body, part.page) for body in bodies]
     return chunks
 
 
@@ -96,7 +97,7 @@ def _sections(blocks: Iterable[Block], headings: list[tuple[int, str]]) -> Itera
             yield section
             section = []
         elif bare and block.level <= headings[-1][0]:
-            yield [Block("paragraph", headings[-1][1])]
+            yield [Block("paragraph", _title(headings))]
         while headings and headings[-1][0] >= block.level:
             headings.pop()
         headings.append((block.level, block.text))
@@ -104,7 +105,12 @@ def _sections(blocks: Iterable[Block], headings: list[tuple[int, str]]) -> Itera
     if section:
         yield section
     elif bare:
-        yield [Block("paragraph", headings[-1][1])]
+        yield [Block("paragraph", _title(headings))]
+
+
+def _title(headings: Sequence[tuple[int, str]]) -> str:
+    """The nearest heading that says something; empty where none does."""
+    return next((title for _, title in reversed(headings) if title), "")
 
 
 class _Packer:
