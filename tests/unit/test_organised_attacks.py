@@ -438,6 +438,19 @@ def test_masked_words_are_not_read_out_of_the_blob_beside_them(mos: MOS, tmp_pat
     assert b"green" in mos.get_blob(plain.id, plain.blobs[0].sha256, user="bob")
 
 
+# -- mending --------------------------------------------------------------------------------------
+
+
+def test_mending_folds_nothing_into_what_expires_before_it(mos: MOS) -> None:
+    mos.add("The fence is green.", user="alice", ttl_seconds=3600)
+    lasting = mos.add("The fence is green.", user="alice").id
+    mos.work()
+    found = mos.doctor(kinds=["duplicate"], user="alice")
+    done = found.fix("duplicate", dry_run=False)
+    assert list(done.left) == [lasting]
+    assert mos.get(lasting, user="alice").header.state is State.ACTIVATED
+
+
 # -- cold words -----------------------------------------------------------------------------------
 
 

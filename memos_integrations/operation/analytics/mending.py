@@ -92,7 +92,7 @@ class Mender:
             case ArchiveOp() | ActivateOp():
                 self._executor.execute(tx, [repair])
             case Fold():
-                self._fold(tx, rows[repair.item], rows[repair.kept])
+                return self._fold(tx, rows[repair.item], rows[repair.kept])
             case Mask():
                 return self._mask(tx, rows[repair.item])
             case Expire():
@@ -109,9 +109,12 @@ class Mender:
                 assert_never(repair)
         return None
 
-    def _fold(self, tx: Transaction, copy: Stored, kept: Stored) -> None:
+    def _fold(self, tx: Transaction, copy: Stored, kept: Stored) -> str | None:
+        if kept.expires is not None and (copy.expires is None or kept.expires < copy.expires):
+            return "what would stand for it expires earlier"
         self._lifecycle.fold(tx, copy, kept, reason=f"repeats {kept.id}")
         tx.audit("merge", cube=kept.path, items=[kept.id, copy.id], reason="checkup: duplicate")
+        return None
 
     def _mask(self, tx: Transaction, row: Stored) -> str | None:
         text = row.text or ""
