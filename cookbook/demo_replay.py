@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langgraph_memos import Written, memory_graph
-from memos_integrations import MOS
+from memos_integrations import MOS, Hit
 from memos_integrations.cube.ids import home_path
 from memos_integrations.interface.conversations import Session, Turn
 
@@ -166,10 +166,16 @@ def _act_on_requests(mos: MOS, done: Replay, new: int, user: str, clock: ReplayC
 def _correct(mos: MOS, done: Replay, fate: Fate, user: str, clock: ReplayClock) -> None:
     """Correct the closest memory of the same speaker that does not come from this turn."""
     where = {"speaker": fate.turn.name} if fate.turn.name else {"role": "user"}
-    hits = mos.search(fate.turn.content, user=user, filter=where, limit=5)
-    old = next((hit for hit in hits if hit.id != fate.written["id"]), None)
-    if old is not None:
+    hits = mos.search(fate.turn.content, user=user, filter=where, limit=10, explain=True)
+    others = [hit for hit in hits if hit.id != fate.written["id"]]
+    if others:
+        old = max(others, key=_closeness)
         done.corrections.append(correct(mos, old.id, fate.turn.content, user, clock, by=fate))
+
+
+def _closeness(hit: Hit) -> float:
+    """By meaning and words alone: what was said just before is near, but not what is meant."""
+    return sum(signal.value for signal in hit.signals if signal.name in ("cosine", "words"))
 
 
 def correct(

@@ -83,8 +83,11 @@ class Columns:
             return np.full(len(items), -1, dtype=np.int64)
         return np.where(self.items[at] == items, at, -1)
 
-    def beside(self, rows: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        """The row ``step`` turns later in the same session (earlier for negative); -1 for none."""
+    def beside(self, rows: NDArray[np.int64], step: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row ``step`` turns later in the same session (earlier for negative); -1 for none.
+
+        With an array of steps of shape (n, 1), shape (n, rows).
+        """
         place = self.place[rows] + step
         inside = (place >= 0) & (place < self.talk) & (self.place[rows] < self.talk)
         found = self.order[np.where(inside, place, 0)].astype(np.int64)

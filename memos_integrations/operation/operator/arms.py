@@ -86,8 +86,8 @@ class NeighbourArm:
         found = space.text.search(room.cube, query.text, limit=self._SEEDS, within=room.rows)
         seeds = np.fromiter((p.item for p in found), np.int64, len(found))
         rows = columns.rows(seeds)
-        around = [columns.beside(rows[rows >= 0], step) for step in _steps(self._REACH)]
-        near = np.unique(np.concatenate(around))
+        steps = np.arange(-self._REACH, self._REACH + 1)[:, None]
+        near = np.unique(columns.beside(rows[rows >= 0], steps))
         items = columns.items[near[near >= 0]]
         if room.rows is not None:
             items = items[np.isin(items, room.rows)]
@@ -95,10 +95,6 @@ class NeighbourArm:
 
 
 _NOTHING: Rows = np.zeros(0, dtype=np.int64)
-
-
-def _steps(reach: int) -> list[int]:
-    return [step for step in range(-reach, reach + 1) if step]
 
 
 def _then(columns: Columns, start: int, end: int) -> Rows:

@@ -95,29 +95,25 @@ class Pool:
         text = self._space.text
         if self.columns is None or not isinstance(text, TermCounts):
             return self.words
-        around = [self._beside(step) for step in range(-_WINDOW, _WINDOW + 1)]
-        counts, idf, lengths, average = text.counts(
-            self.cube, self.query.text, np.concatenate(around)
-        )
+        around = self._around[REACH - _WINDOW : REACH + _WINDOW + 1]
+        counts, idf, lengths, average = text.counts(self.cube, self.query.text, around.ravel())
         folds = len(around)
         terms = counts.reshape(folds, len(self.items), -1).sum(axis=0)
         length = lengths.reshape(folds, len(self.items)).sum(axis=0)
         norm = K1 * (1 - B + B * length / max(average * folds, 1e-9))
         share = (terms / (terms + norm[:, None] + 1e-9)) @ idf
-        return (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
+        window: Floats = (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
+        return window
 
     @cached_property
     def near_words(self) -> Floats:
         """The best share of words of the memory and the turns around it, less the further away."""
         if self.columns is None:
             return self.words
-        steps = [step for step in range(-REACH, REACH + 1) if step]
-        around = np.concatenate([self._beside(step) for step in steps])
-        asked, back = np.unique(around, return_inverse=True)
+        asked, back = np.unique(self._around, return_inverse=True)
         shares = self._space.text.scores(self.cube, self.query.text, asked)[back]
-        fade = np.asarray([_FADE[abs(step) - 1] for step in steps], dtype=np.float32)
-        best: Floats = (shares.reshape(len(steps), -1) * fade[:, None]).max(axis=0)
-        return np.maximum(self.words, best)
+        nearest: Floats = (shares.reshape(self._around.shape) * _FADE).max(axis=0)
+        return nearest
 
     @cached_property
     def session_words(self) -> Floats:
@@ -128,19 +124,24 @@ class Pool:
         best = np.zeros(int(session.max(initial=-1)) + 2, dtype=np.float32)
         np.maximum.at(best, session + 1, self.words)
         best[0] = 0  # of no session
-        return best[session + 1]
+        of_session: Floats = best[session + 1]
+        return of_session
 
-    def _beside(self, step: int) -> Rows:
-        """The item ``step`` turns later in the session of each item; -1 for none."""
-        if not step or self.columns is None:
-            return self.items
-        known = np.maximum(self.rows, 0)
-        rows = self.columns.beside(known, step)
-        rows = np.where(self.rows >= 0, rows, -1)
-        return np.where(rows >= 0, self.columns.items[rows], -1)
+    @cached_property
+    def _around(self) -> Rows:
+        """Shape (2 * REACH + 1, items): the item so many turns before, itself in the middle, and
+        after it in its session; -1 for none."""
+        assert self.columns is not None  # noqa: S101  -- asked for where there are columns only
+        rows = self.columns.beside(np.maximum(self.rows, 0), _STEPS)
+        around = np.where((rows >= 0) & (self.rows >= 0), self.columns.items[rows], -1)
+        around[REACH] = self.items
+        return around
 
 
-_FADE = (0.9, 0.75, 0.6, 0.5, 0.4)
+_STEPS = np.arange(-REACH, REACH + 1)[:, None]
+_FADE = np.asarray([0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 0.9, 0.75, 0.6, 0.5, 0.4], dtype=np.float32)[
+    :, None
+]
 
 
 def _known(values: Floats) -> Floats:

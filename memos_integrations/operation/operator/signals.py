@@ -19,8 +19,8 @@ from memos_integrations.operation.operator.pool import Floats, Pool
 Values: TypeAlias = Callable[[Pool], Floats]
 
 _ADVICE_SHARE = 0.15
-"""What is left of word matches when advice is asked for: ``"Where can I find a Bengal cat?"``
-shares no telling word with the preference for shelters that should decide the answer."""
+"""What is left of word matches in the surroundings when advice is asked for: ``"Where can I
+find a Bengal cat?"`` shares no telling word with the preference for shelters that decides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,19 @@ class RankSignal:
         return self.why.format(value=value)
 
 
-def _words(pool: Pool) -> Floats:
-    return pool.words * _trust_in_words(pool)
-
-
 def _window(pool: Pool) -> Floats:
-    return pool.window_words * _trust_in_words(pool)
+    return pool.window_words * _trust_around(pool)
 
 
 def _nearness(pool: Pool) -> Floats:
-    return pool.near_words * _trust_in_words(pool)
+    return pool.near_words * _trust_around(pool)
 
 
 def _session(pool: Pool) -> Floats:
-    return pool.session_words * _trust_in_words(pool)
+    return pool.session_words * _trust_around(pool)
 
 
-def _trust_in_words(pool: Pool) -> float:
+def _trust_around(pool: Pool) -> float:
     return _ADVICE_SHARE if pool.query.wants_advice else 1.0
 
 
@@ -132,7 +128,11 @@ SIGNALS: tuple[RankSignal, ...] = (
         lambda pool: pool.parts[1],
         "its best sentence is close to the question ({value:.2f})",
     ),
-    RankSignal("words", _words, "shares words with the question ({value:.0%} of what it could)"),
+    RankSignal(
+        "words",
+        lambda pool: pool.words,
+        "shares words with the question ({value:.0%} of what it could)",
+    ),
     RankSignal("window", _window, "with the turns around it, it shares {value:.0%} of the words"),
     RankSignal("nearness", _nearness, "it or a turn near it shares words (worth {value:.0%})"),
     RankSignal("session", _session, "a turn of its session shares {value:.0%} of the words"),
