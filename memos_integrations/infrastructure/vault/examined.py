@@ -166,7 +166,7 @@ def jobs(connection: sqlite3.Connection, cids: Iterable[int]) -> list[Job]:
         "AND cid IN (SELECT value FROM json_each(?)) ORDER BY tid"
     )
     rows = connection.execute(sql, (_list(cids),))
-    return [Job(*row[:-1], _error_kind(row[-1])) for row in rows]
+    return [Job._make((*row[:-1], _error_kind(row[-1]))) for row in rows]
 
 
 def _error_kind(error: str) -> str:

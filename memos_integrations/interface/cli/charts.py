@@ -130,7 +130,7 @@ def _added(series: Sequence[Series]) -> list[int]:
 def _nice(top: float) -> float:
     """The end of a scale of four equal steps of whole numbers, not much above ``top``."""
     step = max(1, -(-int(top) // 4))
-    power = 10 ** (len(str(step)) - 1)
+    power: int = 10 ** (len(str(step)) - 1)
     return 4.0 * next(m * power for m in (1, 2, 3, 4, 5, 6, 8, 10) if m * power >= step)
 
 
