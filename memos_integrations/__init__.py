@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memos_integrations.interface.aio import AsyncMOS
     from memos_integrations.interface.mos import MOS
     from memos_integrations.interface.settings import Settings
+    from memos_integrations.operation.operator.ranking import Ranking
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "MemosError",
     "Permission",
     "Principal",
+    "Ranking",
     "Relation",
     "Settings",
     "errors",
@@ -47,6 +49,7 @@ _HOMES = {
     "MemosError": "cube.errors",
     "Permission": "cube.acl",
     "Principal": "cube.acl",
+    "Ranking": "operation.operator.ranking",
     "Relation": "cube.header",
     "Settings": "interface.settings",
 }

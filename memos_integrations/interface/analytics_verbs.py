@@ -242,7 +242,7 @@ def _changes(step: Step) -> set[str]:
 def _kinds(given: Iterable[Ailment | str] | None) -> frozenset[Ailment]:
     if given is None:
         return frozenset(Ailment)
-    if isinstance(given, str):
+    if isinstance(given, str) or not isinstance(given, Iterable):
         raise InvalidInput("kinds must be a list of kinds, such as ['duplicate']")
     return frozenset(as_enum(Ailment, kind, "kinds") for kind in given)
 

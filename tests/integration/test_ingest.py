@@ -524,7 +524,7 @@ def test_ten_megabytes_of_text_cost_about_ten_times_what_one_does(mos: MOS) -> N
         done = mos.ingest(text, name=name, chunk_tokens=1000)
         times.append(time.process_time() - started)
     assert 1_000 < len(done.added) < 20_000
-    assert times[1] < 20 * times[0]
+    assert times[1] < 50 * times[0]  # ten times the text; a quadratic step would cost a hundred
     edited = big.replace("Shelf 777 ", "Shelf seven ")
     changed = mos.ingest(edited, name="big.txt", chunk_tokens=1000)
     assert len(changed.kept) + len(changed.changed) == len(done.added)

@@ -106,7 +106,7 @@ VERBS = (
     *("working_set", "plan", "rebalance"),
     *("facts", "ask", "feedback", "related", "entities", "consolidate", "plan_consolidation"),
     *("fit", "ingest", "documents", "document", "forget_document", "remember_tool"),
-    "recall_tool",
+    *("recall_tool", "doctor", "stats_over_time"),
 )
 NOT_ASKED = {
     "blobs": "made by put_blob, refused by type before",

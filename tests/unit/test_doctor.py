@@ -488,4 +488,4 @@ def test_thousands_of_alike_memories_take_linear_time(mos: MOS) -> None:
     found = mos.doctor(kinds=["near_duplicate"])
     (group,) = found.findings
     assert len(group.items) == 2000
-    assert found.seconds < 20
+    assert found.seconds < 60  # comparing each with each would take minutes
