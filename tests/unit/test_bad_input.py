@@ -192,7 +192,15 @@ def test_bad_argument_is_a_typed_error_that_changes_nothing_or_it_works(
 def test_every_public_verb_is_in_the_table_or_named_here(mos: MOS) -> None:
     others = {"acting", "check", "close", "expire_due", "flush", "work", "audit_head", "path"}
     others |= {"prune_tasks", "ranking"}
-    elsewhere = {"put_blob", "get_blob", "open_blob", "dump", "load", "collect_blobs", "ingest_folder"}
+    elsewhere = {
+        "put_blob",
+        "get_blob",
+        "open_blob",
+        "dump",
+        "load",
+        "collect_blobs",
+        "ingest_folder",
+    }
     public = {name for name in dir(mos) if not name.startswith("_")}
     assert set(VERBS) <= public
     unknown = public - set(VERBS) - others - elsewhere
