@@ -759,6 +759,9 @@ class Model:
                 merged_into=None,
             )
             self._copy(who, base, made, theirs, first)
+        # What the base was told is looked at again; what is rough by then is refined as well.
+        settled = [i.id for i in self.items.values() if i.cube is base and i.now.text is not None]
+        self.waiting += [i for i in settled if self.items[i].now.state is not G]
         if WRITE in self.on_cube(who, branch):
             branch.fork_step = self.step
 
