@@ -6,7 +6,7 @@ An arm reads an index of the search space and nothing else. A new arm is one mor
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,13 +14,6 @@ from memos_integrations.cube.ports import Rows
 from memos_integrations.infrastructure.backends.columns import Columns
 from memos_integrations.infrastructure.vault.search_space import Room, Space
 from memos_integrations.operation.operator.question import Query
-
-
-class Place(NamedTuple):
-    """Where a proposed memory lives."""
-
-    cube: int
-    item: int
 
 
 class Arm(Protocol):
