@@ -16,6 +16,7 @@ from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import to_micros
 from memos_integrations.cube.item import Hit
 from memos_integrations.infrastructure.backends.words import tokens
+from memos_integrations.interface.quoting import Evidence, named_in, quotes
 from memos_integrations.operation.facts.finding import FactView
 from memos_integrations.operation.facts.keys import folded
 from memos_integrations.operation.facts.slots import TRUST_ORDER
@@ -27,9 +28,6 @@ _BEFORE = re.compile(
 )
 _USED_TO = re.compile(r"\b(did|do|does) (.{1,40}?) (?:used? to)\b", re.I)
 _LEADING = re.compile(r"\b(?:in|on|at|during|around|back in|as of|by)\s*$", re.I)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_NAME = re.compile(r"(?<!^)(?<![.!?]\s)\b[A-Z][\w'-]+|\d+")
-_ALL_WORDS, _MOST_WORDS, _NEAR_MEANING = 0.8, 0.6, 0.5
 _PLAIN_CHARS = 500
 """No plain question is longer."""
 _STANDS = (State.GENERATED, State.ACTIVATED, State.FROZEN)
@@ -175,37 +173,20 @@ def _rests(facts: Sequence[FactView]) -> str:
 
 
 def from_evidence(question: str, hits: Sequence[Hit], *, speaker: str | None) -> Answer:
-    """The sentence that answers best, or the admission that none comes near enough.
-
-    A memory is evidence only if it holds nearly all informative words of the question (or most,
-    and is close in meaning), and every name and number of it. One that asks is none.
-    """
-    kept = [hit for hit in hits if _is_evidence(question, hit, speaker)]
-    if not kept:
+    """The sentence that answers best, or the admission that none comes near enough."""
+    quoted = quotes(question, [_evidence(hit, speaker) for hit in hits], most=len(hits))
+    if not quoted:
         return Answer(False, why="no memory comes near enough to answer that")
-    best = max(kept, key=lambda hit: (hit.item.header.trust == "user", hit.score))
-    text = _sentence(question, best.text)
-    return Answer(True, text, None, hits=tuple(kept), why="quoted from a memory")
+    rests = tuple(hits[each.place] for each in quoted)
+    return Answer(True, quoted[0].text, None, hits=rests, why="quoted from a memory")
 
 
-def _is_evidence(question: str, hit: Hit, speaker: str | None) -> bool:
-    said = f"{hit.item.header.speaker or ''} {hit.text}"
-    there = set(tokens(said))
-    wanted = set(tokens(question)) - set(tokens(speaker or ""))
-    if not wanted or hit.text.rstrip().endswith("?"):
-        return False
-    named = {term for name in _NAME.findall(question) for term in tokens(name)}
-    if not named <= there:
-        return False
-    share = len(wanted & there) / len(wanted)
-    meaning = next((signal.value for signal in hit.signals if signal.name == "cosine"), 0.0)
-    return share >= _ALL_WORDS or (share >= _MOST_WORDS and meaning >= _NEAR_MEANING)
-
-
-def _sentence(question: str, text: str) -> str:
-    wanted = set(tokens(question))
-    parts = [part.strip() for part in _SENTENCE.split(text) if part.strip()]
-    return max(parts, key=lambda part: len(wanted & set(tokens(part))), default=text)
+def _evidence(hit: Hit, speaker: str | None) -> Evidence:
+    """``speaker`` is who asks: whose words they are where no name is noted with them."""
+    header = hit.item.header
+    said_by = header.speaker or (speaker if header.trust == "user" else None)
+    signals = {signal.name: signal.value for signal in hit.signals}
+    return Evidence(hit.text, said_by or "", header.trust.value, signals)
 
 
 def phrased(answer: Answer, words: str) -> Answer:
@@ -213,7 +194,7 @@ def phrased(answer: Answer, words: str) -> Answer:
     evidence = " ".join([answer.text or "", *(f.quote for f in answer.facts)])
     evidence += " ".join(hit.text for hit in answer.hits)
     allowed = {word.casefold() for word in re.findall(r"[\w'-]+", evidence)}
-    strange = [w for w in _NAME.findall(words) if w.casefold() not in allowed]
+    strange = [w for w in named_in(words) if w.casefold() not in allowed]
     said = words.strip()
     if not said or strange or (answer.value and folded(answer.value) not in folded(said)):
         return answer
