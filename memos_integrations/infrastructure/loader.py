@@ -24,6 +24,7 @@ from operator import attrgetter
 
 from memos_integrations.cube.acl import Effect, Grant, Permission, SubjectKind, Visibility
 from memos_integrations.cube.draft import fold
+from memos_integrations.cube.embedded import is_given
 from memos_integrations.cube.errors import HostileArchive, InvalidInput
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import TOMBSTONES, State
@@ -133,7 +134,8 @@ class MemLoader:
 
     def _takes_vectors(self) -> bool:
         facts, rules = self._staged.facts, self._rules
-        return rules.trusted and rules.model in (None, facts.embedding)
+        ours = rules.model in (None, facts.embedding)
+        return rules.trusted and (ours or is_given(facts.embedding))
 
     def _kept(self) -> frozenset[str]:
         return _PERSONAL - self._rules.redaction.on_write

@@ -141,6 +141,8 @@ class AsyncMemoryView(AsyncReads[MemoryView]):
     document = _offloaded(MemoryView.document)
     related = _offloaded(MemoryView.related)
     entities = _offloaded(MemoryView.entities)
+    nearest = _offloaded(MemoryView.nearest)
+    vectors = _offloaded(MemoryView.vectors)
 
 
 class AsyncPipeline(_Rim[Pipeline]):
@@ -259,6 +261,9 @@ class AsyncMOS(AsyncReads[MOS]):
     link = _offloaded(MOS.link)
     unlink = _offloaded(MOS.unlink)
     pipeline = _pipeline(MOS.pipeline)
+    put_embedded = _offloaded(MOS.put_embedded)
+    nearest = _offloaded(MOS.nearest)
+    vectors = _offloaded(MOS.vectors)
 
     as_of = _view(MOS.as_of)
     rollback = _offloaded(MOS.rollback)

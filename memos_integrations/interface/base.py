@@ -23,6 +23,7 @@ from memos_integrations.interface.reader import MemReader
 from memos_integrations.interface.scope import CubeName, Scope, resolve
 from memos_integrations.interface.settings import Settings
 from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.given_vectors import GivenVectors
 from memos_integrations.operation.image_stage import ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.search import MemOperator
@@ -51,6 +52,7 @@ class Rooms:
     scheduler: MemScheduler
     lines: HotLines
     pressure: Pressure
+    given: GivenVectors
 
 
 class Verbs:

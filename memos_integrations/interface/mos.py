@@ -67,9 +67,11 @@ from memos_integrations.interface.settings import Settings
 from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.interface.tool_verbs import ToolVerbs
+from memos_integrations.interface.vector_verbs import VectorReads, VectorVerbs
 from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
+from memos_integrations.operation.given_vectors import GivenVectors
 from memos_integrations.operation.image_stage import READ_IMAGE, ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import REBUILD
@@ -91,7 +93,7 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(FactVerbs, DocumentReads, GraphVerbs):
+class MemoryView(FactVerbs, DocumentReads, GraphVerbs, VectorReads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
@@ -110,6 +112,7 @@ class MOS(
     FeedbackVerbs,
     GraphVerbs,
     AnalyticsVerbs,
+    VectorVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 
@@ -272,6 +275,8 @@ def _compose(
     scheduler = MemScheduler(vault, rules=_rules(settings))
     lines = HotLines(counter, max_bytes=settings.hot_bytes)
     vault.on_erase(lines.forget)
+    given = GivenVectors()
+    vault.on_erase(given.forget)
     worker: Worker[Transaction] = Worker(
         vault.maintain,
         queue,
@@ -315,6 +320,7 @@ def _compose(
         scheduler=scheduler,
         lines=lines,
         pressure=Pressure(vault, queue, settings=settings),
+        given=given,
     )
 
 

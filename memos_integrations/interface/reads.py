@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from memos_integrations.cube.embedded import is_given
 from memos_integrations.cube.errors import EmbedderMismatch, InvalidInput, NotFound
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.header import SEARCHABLE, Link, Relation
@@ -414,7 +415,9 @@ class Reads(Verbs):
     def _ensure_same_embedder(self, cubes: Sequence[CubeRow]) -> None:
         model = self._rooms.vault.model
         for cube in cubes:
-            if model and cube.embedding and cube.embedding != model:
+            # Where vectors came with the texts, plain questions are answered by words.
+            given = is_given(cube.embedding)
+            if model and cube.embedding and cube.embedding != model and not given:
                 raise EmbedderMismatch(
                     f"cube {cube.path} was embedded by {cube.embedding}, not {model}: open it "
                     "with that embedder, or re-embed it with mos.reembed(cube=...)"

@@ -53,7 +53,9 @@ def wordings(vault: MemVault, items: Sequence[int], *, model: str) -> list[Wordi
             "FROM version v JOIN content t ON t.tid = v.tid "
             "LEFT JOIN embedding e ON e.tid = t.tid AND e.model = ?1 "
             "LEFT JOIN part_vector p ON p.tid = t.tid AND p.part = 0 AND p.model = ?1 "
+            "JOIN cube c ON c.cid = v.cid "
             "WHERE v.seq_to > ?2 AND (e.tid IS NULL OR p.tid IS NULL) "
+            "AND coalesce(c.embedding, '') NOT GLOB 'given:*' "
             "AND v.iid IN (SELECT value FROM json_each(?3))",
             (model, 2**63 - 2, json.dumps(list(items))),
         ).fetchall()

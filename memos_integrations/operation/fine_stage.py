@@ -133,7 +133,7 @@ class FineStage:
     def _keep_vectors(
         self, tx: Transaction, rows: Sequence[Stored], words: Sequence[Wording], vectors: Made
     ) -> int:
-        if not rows or not vectors or self._embedder is None:
+        if not rows or not words or not vectors or self._embedder is None:
             return 0
         cid, model = rows[0].cid, self._embedder.fingerprint
         _claim_cube(tx, cid, model)

@@ -1,0 +1,148 @@
+"""Texts that come with their vectors: found exactly, governed, replaced, travelled and erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from memos_integrations import MOS, Settings, errors
+from memos_integrations.cube.embedded import Embedded
+
+CUBE = "users/ann/nodes"
+NODES = [
+    Embedded("a", "the cat sat on the mat", [1, 0, 0], info={"meta": {"x": 1}}, source="doc-1"),
+    Embedded("b", "the dog ran home", [0, 2, 0], info={"meta": {"x": 2}}, source="doc-2"),
+]
+
+
+class Letters:
+    """Embeds a text as how often it has each letter."""
+
+    fingerprint, dim = "letters/26", 26
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        rows = [[1 + t.lower().count(chr(97 + n)) for n in range(26)] for t in texts]
+        out = np.asarray(rows, dtype=np.float32)
+        return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def mos() -> Iterator[MOS]:
+    with MOS(None, embedder=None, settings=Settings(worker=False)) as mos:
+        yield mos
+
+
+def put(mos: MOS, *texts: Embedded, model: str = "m") -> tuple[str, ...]:
+    return mos.put_embedded(texts, model=model, user="ann", cube=CUBE)
+
+
+def test_scores_are_the_cosines_with_the_vectors_that_were_given(mos: MOS) -> None:
+    put(mos, *NODES)
+    hits = mos.nearest([3, 4, 0], user="ann", cube=CUBE)
+    assert [(h.text, round(h.score, 6)) for h in hits] == [
+        ("the dog ran home", 0.8),
+        ("the cat sat on the mat", 0.6),
+    ]
+
+
+def test_a_filter_never_costs_results(mos: MOS) -> None:
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(500, 8))
+    put(
+        mos,
+        *[
+            Embedded(f"n{n}", f"text {n}", row.tolist(), info={"meta": {"x": n % 50}})
+            for n, row in enumerate(rows)
+        ],
+    )
+    hits = mos.nearest(rows[0].tolist(), user="ann", cube=CUBE, filter={"info.meta.x": 7}, limit=20)
+    cosines = rows @ rows[0] / np.linalg.norm(rows, axis=1) / np.linalg.norm(rows[0])
+    wanted = sorted((n for n in range(500) if n % 50 == 7), key=lambda n: -cosines[n])
+    assert [h.text for h in hits] == [f"text {n}" for n in wanted]
+
+
+def test_words_and_vector_are_weighed_by_the_balance(mos: MOS) -> None:
+    put(mos, *NODES)
+    both = mos.nearest([1, 0, 0], words="dog", balance=0.2, user="ann", cube=CUBE)
+    assert [h.text for h in both] == ["the dog ran home", "the cat sat on the mat"]
+    assert [h.text for h in mos.nearest(words="dog", user="ann", cube=CUBE)] == ["the dog ran home"]
+
+
+def test_a_key_that_is_put_again_is_replaced_and_the_past_keeps_it(mos: MOS) -> None:
+    first = put(mos, *NODES)[0]
+    then = mos.get(first, user="ann").header.seq + 10
+    second = put(mos, Embedded("a", "the new cat", [0, 0, 1]))[0]
+    assert mos.count(user="ann", cube=CUBE) == 2
+    assert mos.nearest([0, 0, 1], user="ann", cube=CUBE, limit=1)[0].id == second != first
+    past = mos.as_of(min(then, mos.get(second, user="ann").header.seq - 2))
+    assert past.nearest([1, 0, 0], user="ann", cube=CUBE, limit=1)[0].id == first
+
+
+def test_a_memory_of_ones_own_with_such_a_key_in_its_info_is_left_alone(mos: MOS) -> None:
+    mine = mos.add("keep me", user="ann", cube=CUBE, info={"embedded": "a"}).id
+    put(mos, NODES[0])
+    assert mine is not None
+    assert mos.get(mine, user="ann", cube=CUBE).text == "keep me"
+
+
+def test_plain_search_beside_a_model_finds_such_texts_by_their_words() -> None:
+    with MOS(None, embedder=Letters(), settings=Settings(worker=False)) as mos:
+        ids = put(mos, *NODES)
+        assert mos.search("cat", user="ann", cube=CUBE)[0].id == ids[0]
+        mos.update(ids[0], "the cow stood", user="ann", cube=CUBE)
+        while mos.work():
+            pass
+        assert mos.search("cow", user="ann", cube=CUBE)[0].id == ids[0]
+        assert mos.vectors(ids, user="ann", cube=CUBE).keys() == {ids[1]}
+        assert mos.check().findings == ()
+
+
+def test_vectors_of_another_model_or_length_are_refused_and_nothing_is_stored(mos: MOS) -> None:
+    put(mos, *NODES)
+    with pytest.raises(errors.EmbedderMismatch, match="m/3"):
+        put(mos, Embedded("c", "other", [1, 0, 0]), model="other")
+    with pytest.raises(errors.EmbedderMismatch):
+        put(mos, Embedded("c", "longer", [1, 0, 0, 0]))
+    with pytest.raises(errors.EmbedderMismatch):
+        mos.nearest([1, 0], user="ann", cube=CUBE)
+    for bad in ([0.0, 0.0, 0.0], [float("nan"), 0, 1]):
+        with pytest.raises(errors.UsageError):
+            put(mos, Embedded("c", "bad", bad))
+    with pytest.raises(errors.InvalidInput):
+        put(mos, Embedded("c", "fine", [1, 0, 0]), Embedded("d", "  ", [1, 0, 0]))
+    assert mos.count(user="ann", cube=CUBE) == 2
+
+
+def test_nobody_else_sees_them_until_they_are_shared(mos: MOS) -> None:
+    put(mos, *NODES)
+    with pytest.raises(errors.AccessDenied):
+        mos.nearest([1, 0, 0], user="ben", cube=CUBE)
+    with pytest.raises(errors.AccessDenied):
+        mos.put_embedded([NODES[0]], model="m", user="ben", cube=CUBE)
+    mos.share(to="ben", user="ann", cube=CUBE)
+    assert len(mos.nearest([1, 0, 0], user="ben", cube=CUBE)) == 2
+    mos.revoke(to="ben", user="ann", cube=CUBE)
+    with pytest.raises(errors.AccessDenied):
+        mos.nearest([1, 0, 0], user="ben", cube=CUBE)
+
+
+def test_an_erase_takes_the_vectors_out_of_file_and_memory(mos: MOS) -> None:
+    ids = put(mos, *NODES)
+    mos.nearest([1, 0, 0], user="ann", cube=CUBE)
+    receipt = mos.erase(source="doc-1", user="ann", cube=CUBE)
+    assert (receipt.erased, receipt.counts["vectors"]) == ((ids[0],), 1)
+    assert [h.id for h in mos.nearest([1, 0, 0], user="ann", cube=CUBE)] == [ids[1]]
+
+
+def test_a_dump_carries_the_vectors_to_a_memory_with_another_model(
+    mos: MOS, tmp_path: Path
+) -> None:
+    put(mos, *NODES)
+    mos.dump(tmp_path / "nodes.memcube", user="ann", cube=CUBE)
+    with MOS(None, embedder=Letters(), settings=Settings(worker=False)) as other:
+        other.load(tmp_path / "nodes.memcube", user="ann", cube=CUBE, trusted=True)
+        assert other.nearest([1, 0, 0], user="ann", cube=CUBE)[0].score == pytest.approx(1)
