@@ -25,6 +25,7 @@ from memos_integrations.cube.ports import Clock, TokenCounter
 from memos_integrations.interface.mos import MOS, MemoryView, Vectors
 from memos_integrations.interface.pipeline import Pipeline
 from memos_integrations.interface.reads import Reads
+from memos_integrations.interface.record_verbs import Records
 from memos_integrations.interface.settings import Settings
 from memos_integrations.operation.operator.ranking import Ranking
 
@@ -135,6 +136,7 @@ class AsyncReads(_Rim[R_co]):
 class AsyncMemoryView(AsyncReads[MemoryView]):
     """A read-only view of memory as it was: every reading verb, to be awaited."""
 
+    version = _offloaded(MemoryView.version)
     facts = _offloaded(MemoryView.facts)
     ask = _offloaded(MemoryView.ask)
     documents = _offloaded(MemoryView.documents)
@@ -186,6 +188,32 @@ def _pipeline(
     def opening(self: _Rim[MOS], /, *args: P.args, **kwargs: P.kwargs) -> AsyncPipeline:
         threads, inner = _parts(self)
         return AsyncPipeline(threads, _Once(lambda: verb(inner(), *args, **kwargs)))
+
+    return opening
+
+
+class AsyncRecords(_Rim[Records]):
+    """Named bytes of one space in one cube, to be awaited."""
+
+    put = _offloaded(Records.put)
+    write = _offloaded(Records.write)
+    get = _offloaded(Records.get)
+    delete = _offloaded(Records.delete)
+    clear = _offloaded(Records.clear)
+    keys = _offloaded(Records.keys)
+    items = _offloaded(Records.items)
+    times = _offloaded(Records.times)
+
+
+def _records(
+    verb: Callable[Concatenate[MOS, P], Records],
+) -> Callable[Concatenate[_Rim[MOS], P], AsyncRecords]:
+    """``verb`` with a result whose verbs are awaited; nothing is opened before the first."""
+
+    @wraps(verb)
+    def opening(self: _Rim[MOS], /, *args: P.args, **kwargs: P.kwargs) -> AsyncRecords:
+        threads, inner = _parts(self)
+        return AsyncRecords(threads, _Once(lambda: verb(inner(), *args, **kwargs)))
 
     return opening
 
@@ -293,6 +321,8 @@ class AsyncMOS(AsyncReads[MOS]):
     facts = _offloaded(MOS.facts)
     ask = _offloaded(MOS.ask)
     consolidate = _offloaded(MOS.consolidate)
+    version = _offloaded(MOS.version)
+    records = _records(MOS.records)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
 
     ingest = _offloaded(MOS.ingest, "slow")

@@ -62,12 +62,14 @@ from memos_integrations.interface.pressure import Pressure
 from memos_integrations.interface.rank_verbs import RankVerbs
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
+from memos_integrations.interface.record_verbs import RecordVerbs
 from memos_integrations.interface.schedule_verbs import ScheduleVerbs
 from memos_integrations.interface.settings import Settings
 from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.interface.tool_verbs import ToolVerbs
 from memos_integrations.interface.vector_verbs import VectorReads, VectorVerbs
+from memos_integrations.interface.version_verb import VersionVerb
 from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
@@ -93,12 +95,14 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(FactVerbs, DocumentReads, GraphVerbs, VectorReads):
+class MemoryView(VersionVerb, FactVerbs, DocumentReads, GraphVerbs, VectorReads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
 class MOS(
     FamiliarNames,
+    RecordVerbs,
+    VersionVerb,
     FactVerbs,
     DocumentVerbs,
     ToolVerbs,

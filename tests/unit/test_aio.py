@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from memos_integrations import MOS, Principal, Settings, errors
-from memos_integrations.interface.aio import AsyncMemoryView, AsyncMOS, AsyncPipeline
+from memos_integrations.interface.aio import AsyncMemoryView, AsyncMOS, AsyncPipeline, AsyncRecords
 from memos_integrations.interface.mos import MemoryView
 from memos_integrations.interface.pipeline import Pipeline
+from memos_integrations.interface.record_verbs import Records
 
 ROOT = Path(__file__).parents[2]
 FACTS = [f"The parcel number {n} goes to shelf {n % 7}" for n in range(16)]
@@ -55,7 +56,13 @@ async def heartbeat(stalls: list[float]) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("sync", "rim"), [(MOS, AsyncMOS), (MemoryView, AsyncMemoryView), (Pipeline, AsyncPipeline)]
+    ("sync", "rim"),
+    [
+        (MOS, AsyncMOS),
+        (MemoryView, AsyncMemoryView),
+        (Pipeline, AsyncPipeline),
+        (Records, AsyncRecords),
+    ],
 )
 def test_every_public_verb_is_there_with_the_same_parameters_and_words(
     sync: type, rim: type
@@ -68,7 +75,7 @@ def test_every_public_verb_is_there_with_the_same_parameters_and_words(
             here, there = inspect.signature(twin), inspect.signature(verb)
             assert list(here.parameters.values()) == list(there.parameters.values()), name
             assert inspect.getdoc(twin), name
-        if inspect.isfunction(verb) and name not in ("acting", "close", "pipeline"):
+        if inspect.isfunction(verb) and name not in ("acting", "close", "pipeline", "records"):
             assert inspect.iscoroutinefunction(twin), name
 
 

@@ -24,3 +24,11 @@ def position_at(execute: Callable[..., sqlite3.Cursor], micros: int) -> Seq:
         else:
             low = middle
     return Seq(low)
+
+
+def last_change(connection: sqlite3.Connection, cid: int, *, upto: Seq) -> int:
+    """The newest place of the log, up to that one, at which this cube changed; 0 for none."""
+    row = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM outbox WHERE cid = ? AND seq <= ?", (cid, upto)
+    ).fetchone()
+    return int(row[0])

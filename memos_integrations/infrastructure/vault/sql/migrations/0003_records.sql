@@ -1,0 +1,26 @@
+-- Governed bytes under a name beside the memories: checkpoints, caches, documents of a framework.
+-- They are no memories: not searched, without versions, and no part of the log. Keys are escaped
+-- so that none holds NUL (see vault/records.py).
+CREATE TABLE record (
+    rid     INTEGER PRIMARY KEY,
+    cid     INTEGER NOT NULL,
+    space   TEXT NOT NULL,                     -- whose records: 'langgraph.checkpoints' ...
+    key     TEXT NOT NULL,
+    session TEXT,                              -- the conversation they belong to
+    owner   TEXT NOT NULL,                     -- who wrote it last
+    written INTEGER NOT NULL,
+    expires INTEGER,
+    copied  INTEGER NOT NULL DEFAULT 0         -- came with a fork and was not written since
+);
+CREATE UNIQUE INDEX record_key ON record (cid, space, key);
+CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
+CREATE INDEX record_session ON record (cid, session) WHERE session IS NOT NULL;
+
+-- Apart, so that listing keys, new times and sweeping touch no page of a value.
+CREATE TABLE record_value (
+    rid   INTEGER PRIMARY KEY,
+    value BLOB NOT NULL
+);
+CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
+    DELETE FROM record_value WHERE rid = OLD.rid;
+END;
