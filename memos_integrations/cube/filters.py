@@ -12,10 +12,11 @@ What a filter means, in ``matches`` and in every compiled form:
 * A header field that is not set, an empty ``tags`` or ``labels``, an absent ``info`` key and a JSON
   ``null`` are all missing; ``exists`` asks for that. An item without words has the text ``""``.
 * On ``tags`` and ``labels``, ``=`` and ``contains`` ask for one element, ``in`` for any of several.
-* ``info.a.b`` walks nested objects, never arrays; write a dot inside a key as ``\.`` and a
-  backslash before a dot or a backslash as ``\\``. Values compare only with their own kind: text
-  with text, number with number; ``true`` is not ``1``. ``contains`` is a substring of a text or an
-  element of an array. Integers are exact within 64 bits (larger ones are refused in a filter and
+* ``info.a.b`` and ``data.a.b`` walk nested objects, never arrays; write a dot inside a key as
+  ``\.`` and a backslash before a dot or a backslash as ``\\``. Values compare only with their own
+  kind: text with text, number with number; ``true`` is not ``1``. ``contains`` is a substring of a
+  text or an element of an array. ``same`` asks for a whole array or object, compared as canonical
+  JSON: the order of keys makes no difference, but ``1`` inside of it is not ``1.0``. Integers are exact within 64 bits (larger ones are refused in a filter and
   count as the nearest double where stored), and an integer and a float compare by value.
 * Text is ordered by code point, ``contains`` is literal and minds case. ``like`` covers the whole
   text: ``%`` is any run, ``_`` one character, a backslash takes the next one literally, and ASCII
@@ -29,6 +30,7 @@ Stored text is expected to be free of NUL, as the filters' own text is.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import operator
 import re
@@ -51,6 +53,7 @@ MAX_NODES: Final = 1_000
 MAX_LIST: Final = 10_000
 MAX_LIKE_CHARS: Final = 10_000
 MAX_INFO_KEYS: Final = 16
+MAX_SAME_CHARS: Final = 100_000
 
 Scalar: TypeAlias = str | int | float | bool | datetime
 Value: TypeAlias = Scalar | tuple[Scalar, ...]
@@ -92,7 +95,7 @@ class FieldType(StrEnum):
     LIST = "list"
     """A set of texts."""
     JSON = "json"
-    """A value of the free ``info`` object, of whatever kind it turns out to be."""
+    """A value of the free ``info`` or ``data`` object, of whatever kind it turns out to be."""
     WORDS = "words"
     """The item's text: searched in, never compared as a whole."""
 
@@ -146,7 +149,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "labels": _LIST,
     "text": Field(FieldType.WORDS),
 }
-"""Every field but those under ``info.``, by its name in the header."""
+"""Every field but those under ``info.`` and ``data.``, by its name in the header."""
+ROOTS: Final = ("info", "data")
+"""The free JSON objects of an item; their own keys follow after a dot."""
 
 ALIASES: Final[Mapping[str, str]] = {
     "session": "conversation",
@@ -166,7 +171,7 @@ OPERATORS: Final[Mapping[FieldType, tuple[str, ...]]] = {
     FieldType.BOOLEAN: (*_EQUAL, *_ANY),
     FieldType.TIME: (*_EQUAL, *_ORDER, *_SET, *_ANY),
     FieldType.LIST: (*_EQUAL, *_SET, *_SEEK, *_ANY),
-    FieldType.JSON: (*_EQUAL, *_ORDER, *_SET, *_SEEK, "like", *_ANY),
+    FieldType.JSON: (*_EQUAL, *_ORDER, *_SET, *_SEEK, "like", "same", *_ANY),
     FieldType.WORDS: (*_SEEK, "like"),
 }
 NEGATIONS: Final[Mapping[str, str]] = {"!=": "=", "nin": "in"}
@@ -183,14 +188,15 @@ _SPELLINGS: Final = {
 
 
 def field_of(name: str) -> Field:
-    """What the canonical field ``name`` holds; fields under ``info.`` hold JSON."""
+    """What the canonical field ``name`` holds; fields under ``info.`` and ``data.`` hold JSON."""
     return FIELDS.get(name, _JSON)
 
 
 def info_path(name: str) -> tuple[str, ...]:
-    r"""The keys an ``info.`` field walks through: ``info.a.b\.c`` gives ``("a", "b.c")``."""
+    r"""The keys an ``info.`` or ``data.`` field walks through: ``info.a.b\.c`` gives
+    ``("a", "b.c")``."""
     keys = [""]
-    for sign in re.findall(r"\\[\\.]|.", name.removeprefix("info."), re.DOTALL):
+    for sign in re.findall(r"\\[\\.]|.", name.partition(".")[2], re.DOTALL):
         if sign == ".":
             keys.append("")
         else:
@@ -296,11 +302,13 @@ def _field(name: object) -> str:
     field = ALIASES.get(name, name)
     if field in FIELDS:
         return field
-    if not field.startswith("info."):
+    root = field.partition(".")[0]
+    if root == field or root not in ROOTS:
         near = difflib.get_close_matches(field[:100], [*FIELDS, *ALIASES], n=1)
         hint = f"did you mean {near[0]!r}?" if near else "your own keys go under 'info.'."
         raise InvalidFilter(
-            f"no filter field {brief(name)}; {hint} Fields: {' '.join(FIELDS)} info.<key>"
+            f"no filter field {brief(name)}; {hint} Fields: {' '.join(FIELDS)} info.<key> "
+            "data.<key>"
         )
     try:
         keys = info_path(_text(field))
@@ -308,7 +316,7 @@ def _field(name: object) -> str:
         raise InvalidFilter(f"filter field {brief(name)}: {error}") from None
     if not all(keys) or len(keys) > MAX_INFO_KEYS:
         raise InvalidFilter(
-            f"filter field {brief(name)}: 'info.' takes 1 to {MAX_INFO_KEYS} non-empty keys joined "
+            f"filter field {brief(name)}: '{root}.' takes 1 to {MAX_INFO_KEYS} non-empty keys joined "
             r"by dots; write a dot inside a key as '\.'"
         )
     return field
@@ -325,6 +333,8 @@ def _value(field: Field, op: str, value: object) -> Value:
         return tuple(_scalar(field, each) for each in value)
     if op == "like":
         return _pattern(value)
+    if op == "same":
+        return _canonical(value)
     if op in _ORDER and isinstance(value, bool):
         raise ValueError("true and false have no order")
     return _scalar(field, value)
@@ -367,6 +377,28 @@ def _pattern(value: object) -> str:
     if (len(text) - len(text.rstrip("\\"))) % 2:
         raise ValueError(r"the pattern ends in a backslash; write '\\' for a literal one")
     return text
+
+
+def _canonical(value: object) -> str:
+    """An array or object as canonical JSON; text is that already (a tree that is parsed again)."""
+    if isinstance(value, str):
+        value = json.loads(value)
+    if not isinstance(value, list | tuple | Mapping):
+        raise ValueError(f"takes a list or a mapping, not {brief(value)}")
+    try:
+        text = canonical_json(value)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"takes plain JSON data: {error}") from None
+    if len(text) > MAX_SAME_CHARS:
+        raise ValueError(f"JSON of {len(text)} characters; {MAX_SAME_CHARS} is the limit")
+    return _text(text)
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no white space, as stored. Raises ``TypeError``, ``ValueError``."""
+    return json.dumps(
+        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
 def _choice(value: object, choices: tuple[str, ...]) -> str:
@@ -456,7 +488,7 @@ def _found(field: str, item: MemoryItem) -> object:
     if field in FIELDS:
         value: object = getattr(item.header, field)
         return None if value == () else value
-    value = item.header.info
+    value = item.data if field.startswith("data.") else item.header.info
     for key in info_path(field):
         value = value.get(key) if isinstance(value, Mapping) else None
     return list(value) if isinstance(value, tuple) else value
@@ -521,6 +553,10 @@ def _contains(found: object, value: object) -> bool:
     return isinstance(found, list) and any(_compares(operator.eq, e, value) for e in found)
 
 
+def _is_same(found: object, value: str) -> bool:
+    return isinstance(found, list | Mapping) and canonical_json(found) == value
+
+
 def _resembles(found: object, pattern: str) -> bool:
     return isinstance(found, str) and _like(pattern).fullmatch(_readable(found)) is not None
 
@@ -554,4 +590,5 @@ _TESTS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "in": _one_of,
     "contains": _contains,
     "like": _resembles,
+    "same": _is_same,
 }

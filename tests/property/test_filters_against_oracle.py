@@ -21,6 +21,7 @@ from memos_integrations.cube.filters import (
     FIELDS,
     OPERATORS,
     FieldType,
+    canonical_json,
     field_of,
     matches,
     parse,
@@ -128,7 +129,10 @@ def _item(rng: random.Random, number: int) -> MemoryItem:
         version=rng.randrange(1, 4),
         storage_mode=rng.choice(list(StorageMode)),
     )
-    return MemoryItem(text="" if tombstone else rng.choice(TEXTS), header=header)
+    data = {rng.choice(KEYS): _json_value(rng) for _ in range(rng.randrange(8))}
+    text = "" if tombstone else rng.choice(TEXTS)
+    wordless = header.state is State.DELETED and not text  # ``store`` keeps it as a tombstone
+    return MemoryItem(text=text, data=None if wordless else data or None, header=header)
 
 
 def _insert(db: sqlite3.Connection, table: str, **row: object) -> None:
@@ -151,7 +155,8 @@ def store(db: sqlite3.Connection, item: MemoryItem, iid: int) -> None:
     same = ("kind", "memory_type", "role", "speaker", "conversation", "agent", "origin", "source")
     more = ("model", "priority", "confidence", "storage_mode", "stale", "version", "state")
     if not tombstone:
-        _insert(db, "content", tid=iid, cid=1, iid=iid, fold=b"", text=item.text)
+        data = canonical_json(item.data) if item.data else None
+        _insert(db, "content", tid=iid, cid=1, iid=iid, fold=b"", text=item.text, data=data)
     _insert(
         db,
         "item",
@@ -197,7 +202,7 @@ def random_filter(rng: random.Random, depth: int = 0) -> dict[str, Any]:
     if depth < 5 and pick < 0.45:
         return {rng.choice(["not", "$not", "NOT"]): random_filter(rng, depth + 1)}
     name = _field_name(rng)
-    operators = OPERATORS[field_of(ALIASES.get(name, name)).type]
+    operators = operators_of(name)
     chosen = rng.sample(operators, k=1 if rng.random() < 0.8 else min(2, len(operators)))
     return {name: {op: _operand(rng, name, op) for op in chosen}}
 
@@ -206,10 +211,21 @@ def _field_name(rng: random.Random) -> str:
     if rng.random() < 0.6:
         return rng.choice([*FIELDS, *ALIASES])
     keys = rng.choices(KEYS, k=rng.choice([1, 1, 1, 2, 3]))
-    return "info." + ".".join(k.replace("\\", "\\\\").replace(".", "\\.") for k in keys)
+    return rng.choice(["info.", "data."]) + ".".join(
+        k.replace("\\", "\\\\").replace(".", "\\.") for k in keys
+    )
+
+
+def operators_of(name: str) -> list[str]:
+    """``same`` reads JSON as the vault writes it; ``info`` is stored otherwise on purpose here."""
+    legal = OPERATORS[field_of(ALIASES.get(name, name)).type]
+    return [op for op in legal if op != "same" or name.startswith("data.")]
 
 
 def _operand(rng: random.Random, name: str, op: str) -> Any:
+    if op == "same":
+        kinds = ([], {}, [rng.choice(TEXTS)], [1, 2], {rng.choice(KEYS): rng.choice(TEXTS)})
+        return rng.choice([*kinds, [_json_value(rng, 1) for _ in range(rng.randrange(3))]])
     if op == "exists":
         return rng.random() < 0.5
     if op in ("in", "nin"):
@@ -275,9 +291,10 @@ def test_every_field_and_operator_tells_items_apart_alike_in_both(
 ) -> None:
     db, items = stocked
     rng = random.Random(11)
-    names = [*FIELDS, "info.n", "info.project", r"info.a\.b", 'info.we"ird']
+    keys = ["n", "project", r"a\.b", 'we"ird']
+    names = [*FIELDS, *(f"{root}.{key}" for root in ("info", "data") for key in keys)]
     for name in names:
-        for op in OPERATORS[field_of(name).type]:
+        for op in operators_of(name):
             for _ in range(8):
                 spec = {name: {op: _operand(rng, name, op)}}
                 assert found_by_sql(db, spec) == found_by_oracle(items, spec), spec
@@ -292,6 +309,22 @@ def test_no_compiled_filter_is_ever_null(
         condition = compile_filter(parse(random_filter(rng)))
         sql = ROWS.replace("SELECT v.iid", f"SELECT DISTINCT {condition.sql}") + "1"
         assert {row[0] for row in db.execute(sql, condition.parameters)} <= {0, 1}
+
+
+def test_a_whole_list_or_object_is_found_by_what_the_vault_wrote(
+    stocked: tuple[sqlite3.Connection, dict[int, MemoryItem]],
+) -> None:
+    db, items = stocked
+    told = 0
+    for iid, item in items.items():
+        for key, value in (item.data or {}).items():
+            if isinstance(value, list | dict):
+                spec = {"data." + key.replace("\\", "\\\\").replace(".", "\\."): {"same": value}}
+                found = found_by_sql(db, spec)
+                assert iid in found
+                assert found == found_by_oracle(items, spec), spec
+                told += 1
+    assert told > ITEMS / 4
 
 
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)

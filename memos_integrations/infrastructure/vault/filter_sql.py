@@ -4,7 +4,7 @@ Called by the vault's reads. The SQL text is put together from the constants bel
 filter can change what a statement does. Aliases: ``v`` version, ``i`` item, ``t`` content (left
 joined on ``v.tid``), ``u`` usage (left joined on ``iid``). Written for SQLite 3.35 and later.
 
-``info`` is walked key by key with ``json_each``, because a JSON path cannot name every key (quotes,
+``info`` and ``data`` are walked key by key with ``json_each``, because a JSON path cannot name every key (quotes,
 backslashes) and finds different ones in different releases of SQLite.
 """
 
@@ -127,6 +127,7 @@ _JSON: Final[Mapping[str, str]] = {
     f" WHEN 'array' THEN EXISTS ({_ELEMENTS} WHERE {_E} = ? AND e.value = json_extract(?, '$'))"
     " END",
     "like": "z.type = 'text' AND z.value LIKE ? ESCAPE '\\'",
+    "same": "z.type IN ('array', 'object') AND z.value = ?",
     "exists": "z.type <> 'null'",
 }
 
@@ -145,7 +146,9 @@ def compile_filter(filter: Filter | None) -> Condition:  # noqa: A002 - the fiel
         return Condition("(1)", ())
     piece = _build(checked, negated=False)
     if len(piece.sql) > _MAX_SQL_CHARS:
-        raise UnsupportedFilter("the filter is too long for SQLite: use fewer 'info.' conditions")
+        raise UnsupportedFilter(
+            "the filter is too long for SQLite: use fewer 'info.' and 'data.' conditions"
+        )
     return Condition(piece.sql, piece.parameters)
 
 
@@ -210,10 +213,11 @@ def _list(field: str, op: str, value: Value) -> _Piece:
     return _Piece(f"({_LIST[op].format(x=_COLUMNS[field])})", _bound(op, value), 16)
 
 
-def _info(field: str, op: str, value: Value) -> _Piece:
+def _json_value(field: str, op: str, value: Value) -> _Piece:
     keys = info_path(field)
+    column = "t.data" if field.startswith("data.") else "v.info"
     names = [*(f"j{n}" for n in range(len(keys) - 1)), "z"]
-    tables = ["json_each(v.info) AS " + names[0]] + [
+    tables = [f"json_each({column}) AS {names[0]}"] + [
         f"json_each(CASE {outer}.type WHEN 'object' THEN {outer}.value END) AS {inner}"
         for outer, inner in pairwise(names)
     ]
@@ -224,7 +228,7 @@ def _info(field: str, op: str, value: Value) -> _Piece:
 
 _WRITERS: Final[Mapping[FieldType, Callable[[str, str, Value], _Piece]]] = {
     FieldType.LIST: _list,
-    FieldType.JSON: _info,
+    FieldType.JSON: _json_value,
 }
 
 
@@ -246,7 +250,7 @@ def _stored(value: object) -> object:
 def _bound_json(op: str, value: Value) -> tuple[object, ...]:
     if op == "exists":
         return ()
-    if op == "like":
+    if op in ("like", "same"):
         return (value,)
     if op == "in":
         return (_json(value),)

@@ -27,7 +27,7 @@ Pick = Literal["present", "kept", "told", "searchable", "due"]
 told and not the facts drawn from it; ``searchable``: what a search may show (neither archived,
 stale, quarantined nor invalid at the instant); ``due``: expired, with their words still there."""
 
-_MASKED_FIELDS = ("text", "info", "tags")
+_MASKED_FIELDS = ("text", "info", "tags", "data")
 _PLACE = re.compile(r"\?")
 
 
@@ -288,10 +288,17 @@ class Governed:
         head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
         yield from self._connection.execute(head + sql, bindings)
 
-    def tallies(self, column: str, *, cids: Iterable[int] | None = None) -> dict[str, int]:
-        """Counts of visible memories by one header column."""
+    def tallies(
+        self, column: str, *, cids: Iterable[int] | None = None, where: Filter | None = None
+    ) -> dict[str, int]:
+        """Counts of visible memories by one header column.
+
+        A filter on stored words, which could tell what is masked, is refused.
+        """
+        if cids is not None and self.must_mask(cids, where):
+            raise UsageError("memories are not counted by words that may be masked")
         picked = _TALLY_COLUMNS[column]
-        condition, extra = self._condition("told", None)
+        condition, extra = self._condition("told", where)
         sql = (
             f"SELECT {picked}, count(*) {self._sql['joined']} WHERE {condition} "
             f"GROUP BY {picked} ORDER BY {picked}"
