@@ -22,6 +22,7 @@ from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.facts import Extractor
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.cube.ports import Clock, TokenCounter
+from memos_integrations.interface.checkup import AsyncCheckup, Checkup
 from memos_integrations.interface.mos import MOS, MemoryView, Vectors
 from memos_integrations.interface.pipeline import Pipeline
 from memos_integrations.interface.reads import Reads
@@ -232,6 +233,21 @@ def _view(
     return viewing
 
 
+def _checkup(
+    verb: Callable[Concatenate[MOS, P], Checkup],
+) -> Callable[Concatenate[_Rim[MOS], P], Coroutine[Any, Any, AsyncCheckup]]:
+    """``verb`` to be awaited, giving a checkup whose ``fix`` is awaited too."""
+    looked = _offloaded(verb, "slow")
+
+    @wraps(verb)
+    async def looking(self: _Rim[MOS], /, *args: P.args, **kwargs: P.kwargs) -> AsyncCheckup:
+        found = await looked(self, *args, **kwargs)
+        threads, _ = _parts(self)
+        return AsyncCheckup.behind(lambda work: threads.run(work, "slow"), found)
+
+    return looking
+
+
 class AsyncMOS(AsyncReads[MOS]):
     """MOS for an event loop: every verb is awaited, with the parameters it has there.
 
@@ -338,7 +354,7 @@ class AsyncMOS(AsyncReads[MOS]):
     rebalance = _offloaded(MOS.rebalance, "slow")
     prune_tasks = _offloaded(MOS.prune_tasks)
 
-    doctor = _offloaded(MOS.doctor, "slow")
+    doctor = _checkup(MOS.doctor)
     stats_over_time = _offloaded(MOS.stats_over_time, "slow")
 
     task_status = _offloaded(MOS.task_status)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.errors import InvalidInput
@@ -17,6 +15,7 @@ from memos_integrations.infrastructure.vault.governed import Asking, Governed
 from memos_integrations.infrastructure.vault.projections import Feed
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.interface.checkup import Checkup, Fixed
 from memos_integrations.interface.reader import as_enum
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Scope
@@ -24,9 +23,7 @@ from memos_integrations.operation.analytics.examine import examine
 from memos_integrations.operation.analytics.figures import Figures, figures
 from memos_integrations.operation.analytics.findings import (
     Ailment,
-    Finding,
     Repair,
-    Severity,
     Step,
     Thresholds,
 )
@@ -35,69 +32,6 @@ from memos_integrations.operation.analytics.ward import Ward
 
 _STEPS_AT_ONCE = 1_000
 _MOST_DAYS = 3_660
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """What ``fix`` did, or with ``dry_run`` would do."""
-
-    kind: Ailment
-    dry_run: bool
-    repairs: tuple[Repair, ...]
-    left: dict[str, str]
-    """Memory, task or cube -> why it was left alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkup:
-    """What ``doctor`` found, the gravest first. Ids and kinds, no content."""
-
-    memories: int
-    cubes: tuple[str, ...]
-    seconds: float
-    findings: tuple[Finding, ...]
-    _mend: Callable[[Ailment, Sequence[Step]], Fixed] = field(repr=False, compare=False)
-
-    @property
-    def healthy(self) -> bool:
-        """Whether there is nothing but notices."""
-        return all(each.severity is Severity.NOTICE for each in self.findings)
-
-    def of(self, kind: Ailment | str) -> tuple[Finding, ...]:
-        """The findings of one kind."""
-        wanted = as_enum(Ailment, kind, "kind")
-        return tuple(each for each in self.findings if each.kind is wanted)
-
-    def counts(self) -> dict[str, int]:
-        """How many memories, tasks or cubes each kind concerns."""
-        found: Counter[str] = Counter()
-        for each in self.findings:
-            found[each.kind.value] += len(each.items) or len(each.tasks) or 1
-        return dict(found)
-
-    def plan(self, kind: Ailment | str) -> tuple[Step, ...]:
-        """What ``fix`` would do about one kind; each memory in one step at most."""
-        seen: set[str] = set()
-        steps: list[Step] = []
-        for step in (step for each in self.of(kind) for step in each.plan):
-            items = {item for item, _ in step.versions}
-            if not items or not items & seen or not _changes(step) & seen:
-                steps.append(step)
-                seen |= _changes(step)
-        return tuple(steps)
-
-    def fix(self, kind: Ailment | str, *, dry_run: bool = True) -> Fixed:
-        """Carry out the plan for one kind; by default only say what would be done.
-
-        Nothing is destroyed: what is archived, merged or masked can be brought back. A plan is
-        one transaction (of a thousand steps at most), audited; memories that changed since are
-        left alone. Raises ``InvalidInput`` for an unknown kind.
-        """
-        wanted = as_enum(Ailment, kind, "kind")
-        steps = self.plan(wanted)
-        if dry_run:
-            return Fixed(wanted, True, tuple(step.repair for step in steps), {})
-        return self._mend(wanted, steps)
 
 
 class AnalyticsVerbs(Reads):
@@ -134,9 +68,9 @@ class AnalyticsVerbs(Reads):
         paths = tuple(row.path for row in cubes)
         self._rooms.vault.shown(scope.principal, "doctor", [], cubes=paths)
         spent = time.perf_counter() - begun
-        return Checkup(
-            len(ward.rows), paths, spent, tuple(found), lambda k, s: self._fix(scope, k, s)
-        )
+        facts = sum(1 for row in ward.rows if row.drawn_from is not None)
+        told = len(ward.rows) - facts
+        return Checkup(told, facts, paths, spent, tuple(found), lambda k, s: self._fix(scope, k, s))
 
     def stats_over_time(
         self,
@@ -231,12 +165,6 @@ class AnalyticsVerbs(Reads):
 
             self._write(scope, work, action="doctor")
         return Fixed(kind, False, tuple(repairs), left)
-
-
-def _changes(step: Step) -> set[str]:
-    """The memories whose versions the step moves on."""
-    item = getattr(step.repair, "item", None)
-    return set() if item is None else {item}
 
 
 def _kinds(given: Iterable[Ailment | str] | None) -> frozenset[Ailment]:

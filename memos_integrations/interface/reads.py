@@ -345,15 +345,19 @@ class Reads(Verbs):
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> dict[str, Any]:
-        """Counts of what the asker may see, by state, type and trust, and how search works."""
+        """Counts of what the asker may see, by state, type and trust, and how search works.
+
+        What was told is counted; facts drawn from it stand behind it and are not counted again.
+        """
         scope = self._scope(user, agent, session, cube)
+        where = scope.where(None)
         with self._reading(scope, action="stats") as reading:
             cids = [c.cid for c in self._open_cubes(reading, scope)]
             by = {
-                name: reading.governed.tallies(name, cids=cids)
+                name: reading.governed.tallies(name, cids=cids, where=where)
                 for name in ("state", "memory_type", "trust", "stale")
             }
-            total = reading.governed.count(cids=cids, pick="told")
+            total = reading.governed.count(cids=cids, pick="told", where=where)
         self._rooms.vault.shown(scope.principal, "stats", [], cubes=scope.cubes)
         embedder = self._rooms.embedder
         return {

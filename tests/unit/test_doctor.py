@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import random
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from memos_integrations import MOS, Principal, Settings
+from memos_integrations import MOS, AsyncMOS, Principal, Settings
 from memos_integrations.cube.errors import AccessDenied, BackendUnavailable, InvalidInput
 from memos_integrations.cube.header import State
 from memos_integrations.cube.ops import ActivateOp, ArchiveOp
-from memos_integrations.interface.analytics_verbs import Checkup
+from memos_integrations.interface.checkup import AsyncCheckup, Checkup, Fixed
 from memos_integrations.operation.analytics.findings import (
     Ailment,
     Expire,
@@ -24,6 +26,7 @@ from memos_integrations.operation.analytics.findings import (
     Refine,
     Requeue,
     Severity,
+    Step,
 )
 from memos_integrations.operation.analytics.words import junk, secrets_in
 from memos_integrations.testing.fakes import FakeEmbedder, ManualClock
@@ -128,7 +131,18 @@ def test_memory_in_order_gives_no_finding_but_notices(mos: MOS) -> None:
     add(mos, "My sister plays the cello in an orchestra.")
     found = mos.doctor()
     assert (found.findings, found.healthy, found.cubes) == ((), True, ("users/default",))
-    assert found.memories >= 2
+    assert found.memories == mos.stats()["memories"] == mos.stats_over_time().memories == 2
+    assert found.facts == len(mos.facts()) > 0
+
+
+def test_a_session_is_counted_alike_by_all_who_count(mos: MOS) -> None:
+    add(mos, "I live in Lisbon.", user="ann", session="monday")
+    add(mos, "I like the cello.", user="ann", session="tuesday")
+    looked = mos.doctor(user="ann", session="monday")
+    counted = mos.stats(user="ann", session="monday")
+    over_time = mos.stats_over_time(user="ann", session="monday")
+    assert looked.memories == counted["memories"] == over_time.memories == 1
+    assert sum(counted["state"].values()) == sum(over_time.states.values()) == 1
 
 
 def test_equal_words_that_arose_after_the_fine_stage_are_found_and_folded(mos: MOS) -> None:
@@ -489,3 +503,36 @@ def test_thousands_of_alike_memories_take_linear_time(mos: MOS) -> None:
     (group,) = found.findings
     assert len(group.items) == 2000
     assert found.seconds < 60  # comparing each with each would take minutes
+
+
+async def test_a_checkup_of_async_memory_is_mended_off_the_event_loop(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    with opened(tmp_path, clock) as mos:
+        item = add(mos, "x" * 70, user="ann")
+    settings = Settings(worker=False)
+    async with AsyncMOS(tmp_path / "m.db", embedder=FakeEmbedder(), settings=settings) as rim:
+        found = await rim.doctor(user="ann", kinds=["junk"])
+        assert found.counts() == {"junk": 1}
+        planned = await found.fix("junk")
+        assert planned.dry_run
+        loop, threads = threading.current_thread(), set[threading.Thread]()
+        mend = found._found._mend
+
+        def noted(kind: Ailment, steps: Sequence[Step]) -> Fixed:
+            threads.add(threading.current_thread())
+            return mend(kind, steps)
+
+        object.__setattr__(found._found, "_mend", noted)
+        done = await found.fix("junk", dry_run=False)
+        assert done.repairs == planned.repairs != ()
+        assert (await rim.get(item, user="ann")).header.state is State.ARCHIVED
+        assert threads
+        assert loop not in threads
+
+
+def test_both_checkups_say_and_take_the_same() -> None:
+    for name in ("fix", "plan", "of", "counts"):
+        there = inspect.signature(getattr(Checkup, name))
+        assert inspect.signature(getattr(AsyncCheckup, name)) == there
+    assert inspect.iscoroutinefunction(AsyncCheckup.fix)

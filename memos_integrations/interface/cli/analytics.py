@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from memos_integrations.cube.errors import UsageError
-from memos_integrations.interface.analytics_verbs import Checkup, Fixed
+from memos_integrations.interface.checkup import Checkup, Fixed
 from memos_integrations.interface.cli.asked import Asked, asked_by
 from memos_integrations.interface.cli.charts import bar, grouped, spark
 from memos_integrations.interface.cli.plain import on_one_line
@@ -127,6 +127,7 @@ def _checkup_data(found: Checkup) -> dict[str, Any]:
     return {
         "healthy": found.healthy,
         "memories": found.memories,
+        "facts": found.facts,
         "cubes": found.cubes,
         "seconds": round(found.seconds, 4),
         "counts": found.counts(),
