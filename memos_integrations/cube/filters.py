@@ -16,8 +16,9 @@ What a filter means, in ``matches`` and in every compiled form:
   ``\.`` and a backslash before a dot or a backslash as ``\\``. Values compare only with their own
   kind: text with text, number with number; ``true`` is not ``1``. ``contains`` is a substring of a
   text or an element of an array. ``same`` asks for a whole array or object, compared as canonical
-  JSON: the order of keys makes no difference, but ``1`` inside of it is not ``1.0``. Integers are exact within 64 bits (larger ones are refused in a filter and
-  count as the nearest double where stored), and an integer and a float compare by value.
+  JSON: the order of keys makes no difference, but ``1`` inside of it is not ``1.0``. Integers are
+  exact within 64 bits (larger ones are refused in a filter and count as the nearest double where
+  stored), and an integer and a float compare by value.
 * Text is ordered by code point, ``contains`` is literal and minds case. ``like`` covers the whole
   text: ``%`` is any run, ``_`` one character, a backslash takes the next one literally, and ASCII
   letters (only those) match in either case. U+FFFE and U+FFFF, which are no characters, match
@@ -316,8 +317,8 @@ def _field(name: object) -> str:
         raise InvalidFilter(f"filter field {brief(name)}: {error}") from None
     if not all(keys) or len(keys) > MAX_INFO_KEYS:
         raise InvalidFilter(
-            f"filter field {brief(name)}: '{root}.' takes 1 to {MAX_INFO_KEYS} non-empty keys joined "
-            r"by dots; write a dot inside a key as '\.'"
+            f"filter field {brief(name)}: '{root}.' takes 1 to {MAX_INFO_KEYS} non-empty keys "
+            r"joined by dots; write a dot inside a key as '\.'"
         )
     return field
 

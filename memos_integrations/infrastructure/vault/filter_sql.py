@@ -4,8 +4,8 @@ Called by the vault's reads. The SQL text is put together from the constants bel
 filter can change what a statement does. Aliases: ``v`` version, ``i`` item, ``t`` content (left
 joined on ``v.tid``), ``u`` usage (left joined on ``iid``). Written for SQLite 3.35 and later.
 
-``info`` and ``data`` are walked key by key with ``json_each``, because a JSON path cannot name every key (quotes,
-backslashes) and finds different ones in different releases of SQLite.
+``info`` and ``data`` are walked key by key with ``json_each``, because a JSON path cannot name
+every key (quotes, backslashes) and finds different ones in different releases of SQLite.
 """
 
 from __future__ import annotations
