@@ -33,6 +33,7 @@ from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.operation.facts.adopting import adopt
 from memos_integrations.operation.fine_task import queue_cube, queue_fine_stage
+from memos_integrations.operation.tool_copies import note_loaded_calls
 
 PathName = str | os.PathLike[str]
 Progress = Callable[[float], None]
@@ -178,6 +179,7 @@ class PortabilityVerbs(Verbs):
         queue_cube(tx, done.cube.cid)
         _audit_load(tx, name, staged, done)
         rows = done.unfinished
+        note_loaded_calls(tx, done.cube.cid)
         tasks = tuple(
             queue_fine_stage(tx, done.cube.cid, rows[start : start + _ITEMS_PER_TASK])
             for start in range(0, len(rows), _ITEMS_PER_TASK)

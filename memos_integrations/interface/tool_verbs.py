@@ -16,7 +16,6 @@ from memos_integrations.cube.item import BlobRef, MemoryItem
 from memos_integrations.cube.ops import AddOp
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.backends.embedders import embed_query
-from memos_integrations.infrastructure.governance.detection import PERSONAL
 from memos_integrations.infrastructure.vault import blob_claims
 from memos_integrations.infrastructure.vault.governed import Pick
 from memos_integrations.infrastructure.vault.reading import Reading
@@ -38,6 +37,7 @@ from memos_integrations.interface.tool_questions import (
     threshold_of,
     words_of,
 )
+from memos_integrations.operation.tool_copies import is_cleared
 from memos_integrations.operation.tool_traces import (
     Embed,
     ToolTrace,
@@ -285,7 +285,7 @@ class ToolVerbs(Reads):
         blob = result_blob_of(row)
         if blob is not None:
             result = _whole(self._rooms.vault.blobs.read(blob), result)
-            if not _is_cleared(row, scope):
+            if not is_cleared(row, scope.principal):
                 result = masked(result, keep=frozenset())
         return ToolMemory(
             item=item,
@@ -303,17 +303,10 @@ class ToolVerbs(Reads):
         )
 
 
-def _is_cleared(row: Stored, scope: Scope) -> bool:
-    """Whether the asker may read personal data in it; as ``to_item`` decides."""
-    who = scope.principal
-    owned = bool(row.master) or (bool(row.home) and row.owner == who.name)
-    return owned or PERSONAL in who.clearances
-
-
 def _may_confirm(row: Stored, scope: Scope, arguments: Mapping[str, Any] | None) -> bool:
     """Whether the asker may learn that these were the arguments: by reading them in it, at the
     least. A match on masked ones would confirm a guess."""
-    if _is_cleared(row, scope):
+    if is_cleared(row, scope.principal):
         return True
     shown = sound(to_item(row, scope.principal).data).get("arguments", {})
     return canonical(shown) == canonical(arguments)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from memos_integrations.infrastructure.vault.transaction import Transaction
 
@@ -33,6 +34,16 @@ def keep_calls(
             "INSERT OR IGNORE INTO tool_call (cid, tool, args, iid) VALUES (?, ?, ?, ?)",
             (cid, _hash(key, tool), _hash(key, arguments), iid),
         )
+
+
+def copy_calls(tx: Transaction, cid: int, copies: Mapping[int, int]) -> None:
+    """Note of copies in cube ``cid`` (original row -> its copy) which calls they tell of."""
+    tx.execute(
+        "INSERT OR IGNORE INTO tool_call (cid, tool, args, iid) "
+        "SELECT ?, o.tool, o.args, json_extract(p.value, '$[1]') FROM json_each(?) p "
+        "CROSS JOIN tool_call o ON o.iid = json_extract(p.value, '$[0]')",
+        (cid, json.dumps(list(copies.items()))),
+    )
 
 
 def calls_like(

@@ -17,6 +17,7 @@ from memos_integrations.cube.errors import InvalidInput, MergeConflict, UsageErr
 from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import CubePath, Seq
 from memos_integrations.cube.item import MemoryItem
+from memos_integrations.infrastructure.vault import records
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
 from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
@@ -26,6 +27,7 @@ from memos_integrations.operation.facts.adopting import adopt, copy_marks
 from memos_integrations.operation.fine_task import queue_cube
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
+from memos_integrations.operation.tool_copies import note_copied_calls
 
 OnConflict = Literal["error", "ours", "theirs"]
 
@@ -120,6 +122,7 @@ def fork(
     _copy_links(tx, branch, new, seq)
     adopt(tx, branch.cid)
     copy_marks(tx, branch.cid, new)
+    records.fork(tx, source.cid, branch.cid, instant=instant)
     if source.embedding:
         tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (source.embedding, branch.cid))
     return branch
@@ -130,6 +133,7 @@ def _insert_copies(
 ) -> list[Inserted]:
     """Copies that are hidden from searches where their originals are."""
     made = tx.insert(cube, [copy_of(row, tx) for row in rows], reason=reason)
+    note_copied_calls(tx, cube.cid, ((r, m.iid) for r, m in zip(rows, made, strict=True)))
     for row, new in zip(rows, made, strict=True):
         tx.keep_hidden(row, new.iid)
         if row.stale:
