@@ -13,9 +13,11 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import IO, Any, Literal
 
 from memos_integrations.cube.item import BlobRef, MemoryItem
+from memos_integrations.infrastructure import record_rows
 from memos_integrations.infrastructure.archive import ArchiveWriter
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.safetensors_file import SAFETENSORS
@@ -24,7 +26,15 @@ from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow
-from memos_integrations.infrastructure.wire import GRANTS, ITEMS, LINKS, POLICY, TENSOR, VERSIONS
+from memos_integrations.infrastructure.wire import (
+    GRANTS,
+    ITEMS,
+    LINKS,
+    POLICY,
+    RECORDS,
+    TENSOR,
+    VERSIONS,
+)
 
 _CHUNK_ROWS = 500
 _HEADER_BYTES = 512
@@ -45,6 +55,7 @@ class Dumped:
     grants: int = 0
     blobs: int = 0
     vectors: int = 0
+    records: int = 0
     masked: int = 0
     """Versions whose words were masked for this principal."""
 
@@ -77,6 +88,7 @@ class MemDumper:
             self.done.links = writer.write_lines(LINKS, self._links())
             if with_policy:
                 self.done.grants = writer.write_lines(GRANTS, self._grants())
+            self._write_records(writer)
             info = json.loads(self._cube.info)
             writer.write_document(POLICY, {"visibility": self._cube.visibility, "info": info})
             self._write_blobs(writer)
@@ -179,6 +191,18 @@ class MemDumper:
                     "expires": expires,
                 }
             )
+
+    def _write_records(self, writer: ArchiveWriter) -> None:
+        """Their own member where there are any, so that other cubes' archives stay as they were."""
+        rows = record_rows.dumped(self._reading, self._cube.cid)
+        first = next(rows, None)
+        if first is not None:
+            writer.write_lines(RECORDS, self._counted(chain([first], rows)))
+
+    def _counted(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            self.done.records += not row["more"]
+            yield row
 
     def _write_blobs(self, writer: ArchiveWriter) -> None:
         for sha256 in sorted(self._blobs):

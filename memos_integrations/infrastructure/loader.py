@@ -29,6 +29,7 @@ from memos_integrations.cube.errors import HostileArchive, InvalidInput
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import TOMBSTONES, State
 from memos_integrations.cube.ids import CubePath, from_micros, new_item_id
+from memos_integrations.infrastructure import record_rows
 from memos_integrations.infrastructure.governance.redaction import (
     RedactionPolicy,
     Span,
@@ -45,6 +46,7 @@ from memos_integrations.infrastructure.wire import (
     GRANTS,
     ITEMS,
     LINKS,
+    RECORDS,
     VERSIONS,
     GrantRow,
     ItemRow,
@@ -82,6 +84,7 @@ class Loaded:
     links: int = 0
     grants: int = 0
     vectors: int = 0
+    records: int = 0
     masked: dict[str, int] = field(default_factory=dict[str, int])
     unfinished: list[int] = field(default_factory=list[int])
     """Item rows that need their fine stage."""
@@ -129,6 +132,8 @@ class MemLoader:
         self._rows.flush()
         if rules.with_grants:
             done.grants = sum(self._grant(done.cube, row) for row in self._grants())
+        if RECORDS in staged.reader.names():
+            done.records = record_rows.load(self._tx, done.cube.cid, staged.reader)
         self._settle(done)
         return done
 

@@ -25,6 +25,7 @@ from memos_integrations.infrastructure.wire import (
     LINKS,
     MAX_ROWS,
     POLICY,
+    RECORDS,
     TENSOR,
     VERSIONS,
     CubeFacts,
@@ -34,6 +35,7 @@ from memos_integrations.infrastructure.wire import (
 )
 
 _NEEDED = {ITEMS, VERSIONS, LINKS, POLICY}
+_ALLOWED = _NEEDED | {GRANTS, RECORDS}
 _MAX_HEADER_BYTES = 4096
 _CHECKED_ROWS = 2048
 _LENGTH_TOLERANCE = 1e-3
@@ -92,8 +94,8 @@ class Staged:
 
     def _check_members(self) -> None:
         names = set(self.reader.names())
-        if not _NEEDED <= names <= _NEEDED | {GRANTS}:
-            odd = sorted((_NEEDED - names) | (names - _NEEDED - {GRANTS}))[0]
+        if not _NEEDED <= names <= _ALLOWED:
+            odd = sorted((_NEEDED - names) | (names - _ALLOWED))[0]
             raise HostileArchive(f"a dumped cube has exactly its own members; not so {odd}")
         for name, most in MAX_ROWS.items():
             if self.count(name) > most:

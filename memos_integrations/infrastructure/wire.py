@@ -16,13 +16,15 @@ from memos_integrations.cube.header import Kind, MemoryType, Origin, Relation, S
 from memos_integrations.cube.ids import clean_path
 from memos_integrations.cube.item import BlobRef
 from memos_integrations.cube.provenance import ProvenanceStep
+from memos_integrations.infrastructure.vault.records import clean_key
 
 ITEMS, VERSIONS, LINKS = "items.jsonl", "versions.jsonl", "links.jsonl"
-GRANTS, POLICY = "grants.jsonl", "policy.json"
+GRANTS, POLICY, RECORDS = "grants.jsonl", "policy.json", "records.jsonl"
 TENSOR = "vectors"
 """Name of the one tensor in the vectors' member."""
 
 MAX_ROWS = {ITEMS: 2_000_000, VERSIONS: 20_000_000, LINKS: 20_000_000, GRANTS: 1_000_000}
+MAX_ROWS[RECORDS] = 20_000_000
 """The loader keeps a few hundred bytes per item and link, so these bound its memory."""
 _MAX_NAME_CHARS = 1_000
 _MAX_JSON_CHARS = 1_000_000
@@ -195,6 +197,19 @@ class LinkRow(Row):
     relation: Annotated[Relation, Field(strict=False)]
     target: OldId
     target_version: Number | None = None
+
+
+class RecordRow(Row):
+    """A record, or with ``more`` the next piece of one whose value is long."""
+
+    space: Name
+    key: Annotated[str, AfterValidator(clean_key)]
+    session: Name | None = None
+    written: Micros
+    expires: Micros | None = None
+    value: str
+    """In base64."""
+    more: bool = False
 
 
 class GrantRow(Row):

@@ -126,6 +126,7 @@ class AsyncReads(_Rim[R_co]):
     get = _offloaded(Reads.get)
     list = _offloaded(Reads.list)
     count = _offloaded(Reads.count)
+    version = _offloaded(Reads.version)
     history = _offloaded(Reads.history)
     provenance = _offloaded(Reads.provenance)
     links = _offloaded(Reads.links)
@@ -137,7 +138,6 @@ class AsyncReads(_Rim[R_co]):
 class AsyncMemoryView(AsyncReads[MemoryView]):
     """A read-only view of memory as it was: every reading verb, to be awaited."""
 
-    version = _offloaded(MemoryView.version)
     facts = _offloaded(MemoryView.facts)
     ask = _offloaded(MemoryView.ask)
     documents = _offloaded(MemoryView.documents)
@@ -337,7 +337,6 @@ class AsyncMOS(AsyncReads[MOS]):
     facts = _offloaded(MOS.facts)
     ask = _offloaded(MOS.ask)
     consolidate = _offloaded(MOS.consolidate)
-    version = _offloaded(MOS.version)
     records = _records(MOS.records)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
 

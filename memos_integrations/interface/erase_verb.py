@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import clean_name, from_micros, home_path
 from memos_integrations.infrastructure.backends.embedders import CachedEmbedder
 from memos_integrations.infrastructure.governance.audit import AuditEntry
-from memos_integrations.infrastructure.vault import erase
+from memos_integrations.infrastructure.vault import erase, records
 from memos_integrations.infrastructure.vault.erase import ErasePlan
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan
@@ -39,7 +39,7 @@ class Receipt:
     kept: tuple[str, ...]
     """Under legal hold; untouched."""
     not_allowed: int
-    """Memories of that source or subject which the asker has no admin rights on."""
+    """Memories and records of that source or subject which the asker has no admin rights on."""
     revived: tuple[str, ...]
     """Sources of an erased merge that stand on their own again."""
     counts: dict[str, int]
@@ -58,6 +58,7 @@ _COVERED = (
     "every version of the memories, their links, grants and usage",
     "text, vector and graph indexes",
     "stored results of idempotent calls that name them",
+    "records of the user, or of the conversation that the source is",
     "blobs that nothing else uses",
     "freed pages and the write-ahead log (raw bytes scanned)",
 )
@@ -67,6 +68,15 @@ _NOT_COVERED = (
     "what others wrote down of a person, unless an admin erases that person",
     "the audit log keeps ids and hashes, never content",
 )
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Rows that are to go, and how many the asker sees but may not erase."""
+
+    items: list[int]
+    records: list[int] = field(default_factory=list[int])
+    not_allowed: int = 0
 
 
 @dataclass(slots=True)
@@ -96,9 +106,10 @@ class EraseVerb(Verbs):
     ) -> Receipt:
         """Remove a memory, everything of a source, or everything of a person, for good.
 
-        Goes along: what was merged into it, everything derived from it, copies in forks. Legal
-        holds are kept and named in the receipt. Needs admin rights on each memory; a subject is
-        erased by that user or by an admin of the tenant.
+        Goes along: what was merged into it, everything derived from it, copies in forks. Records
+        go with their subject, and with the conversation they belong to (``source="session:..."``).
+        Legal holds are kept and named in the receipt. Needs admin rights on each memory; a subject
+        is erased by that user or by an admin of the tenant.
         """
         if sum(each is not None for each in (item, source, subject)) != 1:
             raise InvalidInput("erase takes exactly one of item, source=... or subject=...")
@@ -135,20 +146,27 @@ class EraseVerb(Verbs):
         subject: str | None,
         reason: str,
     ) -> _Done:
-        asked, not_allowed = self._asked(tx, scope, item, source, subject)
-        plan = erase.plan(tx, asked)
-        named = _named(tx, plan, asked)
+        asked = self._asked(tx, scope, item, source, subject)
+        plan = erase.plan(tx, asked.items)
+        named = _named(tx, plan, asked.items)
         for row in plan.revived:
             state = next_state(State(row.state), Event.SPLIT, item=row.id)
             tx.revise(row, reason=reason, state=state.value, merged_into=None)
         slots = slots_of(tx, [row.iid for row in plan.take])
         taken = erase.carry_out(tx, plan.take)
         arrange(tx, slots, thorough=True)  # what the erased facts had ended holds again
+        gone = records.remove(tx, asked.records)
+        self._audit_records(tx, gone, reason)
+        taken = replace(
+            taken,
+            counts={**taken.counts, "records": gone.count},
+            packed=taken.packed + gone.needles,
+        )
         if subject is not None:
             names = self._forget_subject(tx, subject, reason)
             taken = replace(taken, counts=taken.counts | names)
         line = self._audit(tx, plan.take, named, reason)
-        return _Done(named, taken, not_allowed, line)
+        return _Done(named, taken, asked.not_allowed, line)
 
     def _audit(self, tx: Transaction, rows: Sequence[Stored], named: ErasePlan, reason: str) -> int:
         """A line in the log of every cube that lost something; the number of the last.
@@ -169,6 +187,17 @@ class EraseVerb(Verbs):
                 line = tx.audit("erase", cube=cube, items=told, reason=reason, tenant=tenant)
         return line or tx.audit("erase", reason=reason)
 
+    def _audit_records(self, tx: Transaction, gone: records.Removed, reason: str) -> None:
+        seen = {gate.cid for gate in tx.governed().gates([c for c, *_ in gone.cubes]) if gate.open}
+        for cid, tenant, path, count in gone.cubes:
+            extra = {"records": count}
+            if cid in seen:
+                tx.audit("erase", cube=path, reason=reason, tenant=tenant, extra=extra)
+                continue
+            why = "copied of erased records"
+            entry = AuditEntry(tenant, SYSTEM.name, "erase", "allowed", path, (), why, extra=extra)
+            self._rooms.vault.audit_log.append(tx, entry, at=tx.at)
+
     def _asked(
         self,
         tx: Transaction,
@@ -176,31 +205,37 @@ class EraseVerb(Verbs):
         item: str | None,
         source: str | None,
         subject: str | None,
-    ) -> tuple[list[int], int]:
-        """The item rows asked for that this principal may erase, and how many it may not."""
+    ) -> _Asked:
+        """The rows asked for that this principal may erase, and how many it may not."""
         if item is not None:
             row = tx.item(item, Permission.ADMIN)
             if row.state == State.FROZEN:
                 next_state(State.FROZEN, Event.DELETE, item=item)
-            return [row.iid], 0
+            return _Asked([row.iid])
         if source is not None:
             return self._of_source(tx, scope, clean_name(source, "source"))
-        return self._of_subject(tx, clean_name(subject, "subject")), 0
+        return self._of_subject(tx, clean_name(subject, "subject"))
 
-    def _of_source(self, tx: Transaction, scope: Scope, source: str) -> tuple[list[int], int]:
+    def _of_source(self, tx: Transaction, scope: Scope, source: str) -> _Asked:
         """Those the principal may erase; of what it may not even read, it learns nothing."""
         cube = tx.find_cube(scope.cube)
         found = [] if cube is None else erase.of_source(tx, source, [cube.cid])
         cids = [] if cube is None else [cube.cid]
         seen = tx.governed().items(found, cids=cids)
         own = tx.governed(Permission.ADMIN).items(found, cids=cids)
-        if not seen and not own:
+        kept = [] if cube is None else _of_conversation(tx, source, cube.cid)
+        readable = bool(kept) and tx.governed().gates(cids)[0].open
+        erasable = bool(kept) and tx.governed(Permission.ADMIN).gates(cids)[0].open
+        if not (seen or own or readable or erasable):
             missing = NotFound(f"no memory in {scope.cube} came from source {source}")
-            missing.hidden, missing.cube = bool(found), scope.cube
+            missing.hidden, missing.cube = bool(found or kept), scope.cube
             raise missing
-        return [row.iid for row in own], len({row.iid for row in seen} - {row.iid for row in own})
+        barred = len({row.iid for row in seen} - {row.iid for row in own})
+        if not erasable:
+            return _Asked([row.iid for row in own], [], barred + len(kept) * readable)
+        return _Asked([row.iid for row in own], kept, barred)
 
-    def _of_subject(self, tx: Transaction, subject: str) -> list[int]:
+    def _of_subject(self, tx: Transaction, subject: str) -> _Asked:
         who = tx.principal
         if who.user != subject and not who.is_admin:
             refusal = AccessDenied(
@@ -208,7 +243,10 @@ class EraseVerb(Verbs):
             )
             raise refusal
         home = home_path(user=subject, agent=None)
-        return erase.of_subject(tx, subject, tenant=who.tenant, home=home, spoken=who.is_admin)
+        return _Asked(
+            erase.of_subject(tx, subject, tenant=who.tenant, home=home, spoken=who.is_admin),
+            records.of_subject(tx, subject, tenant=who.tenant, home=home),
+        )
 
     def _forget_subject(self, tx: Transaction, subject: str, reason: str) -> dict[str, int]:
         tenant = tx.principal.tenant
@@ -220,6 +258,12 @@ class EraseVerb(Verbs):
             by = AuditEntry(tenant, "erase", "erase", "allowed", reason=reason)
             log.erase_details(tx, lines, by, at=tx.at)
         return {**counts, "audit names": len(lines)}
+
+
+def _of_conversation(tx: Transaction, source: str, cid: int) -> list[int]:
+    """The record rows of the conversation that the source is, if it is one."""
+    session = source.removeprefix("session:")
+    return [] if session == source else records.of_session(tx, session, cid=cid)
 
 
 def _named(tx: Transaction, plan: ErasePlan, asked: Sequence[int]) -> ErasePlan:

@@ -69,7 +69,6 @@ from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.interface.tool_verbs import ToolVerbs
 from memos_integrations.interface.vector_verbs import VectorReads, VectorVerbs
-from memos_integrations.interface.version_verb import VersionVerb
 from memos_integrations.operation.executor import Executor
 from memos_integrations.operation.facts.default import default_extractor
 from memos_integrations.operation.fine_stage import FINE, FineStage
@@ -95,14 +94,13 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(VersionVerb, FactVerbs, DocumentReads, GraphVerbs, VectorReads):
+class MemoryView(FactVerbs, DocumentReads, GraphVerbs, VectorReads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
 class MOS(
     FamiliarNames,
     RecordVerbs,
-    VersionVerb,
     FactVerbs,
     DocumentVerbs,
     ToolVerbs,

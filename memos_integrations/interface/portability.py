@@ -55,6 +55,8 @@ class DumpReport:
     """0 without admin rights on the cube: who else may see it is then left out."""
     blobs: int
     vectors: int
+    records: int
+    """Bytes under a name, such as checkpoints; never masked."""
     masked_versions: int
     """Versions whose words were masked for the asker."""
     bytes: int
@@ -72,6 +74,7 @@ class LoadReport:
     grants: int
     blobs: int
     vectors: int
+    records: int
     masked: dict[str, int]
     """What redaction took out, by kind."""
     task_ids: tuple[str, ...]
@@ -98,10 +101,11 @@ class PortabilityVerbs(Verbs):
     ) -> DumpReport:
         """Write a cube, as the asker may read it, into one archive file; what it holds.
 
-        With its whole visible history, links, vectors and blobs. Needs read rights on the cube;
-        what is hidden from the asker is left out, what it is not cleared for is masked. Grants
-        go in only with admin rights. Raises ``Conflict`` where the file exists and ``replace``
-        is not set, or when memories were erased while it was written.
+        With its whole visible history, links, vectors, blobs and records. Needs read rights on the
+        cube; what is hidden from the asker is left out, what it is not cleared for is masked (never
+        in records, which are opaque). Grants go in only with admin rights. Raises ``Conflict``
+        where the file exists and ``replace`` is not set, or when memories were erased while it was
+        written.
         """
         scope = self._scope(user, agent, session, cube)
         _ensure_whole(scope)
@@ -176,10 +180,10 @@ class PortabilityVerbs(Verbs):
             self._rooms.vault.blobs.renew(ref.sha256)
         done = MemLoader(tx, staged, rules, progress=progress).load(name)
         adopt(tx, done.cube.cid)
+        note_loaded_calls(tx, done.cube.cid)
         queue_cube(tx, done.cube.cid)
         _audit_load(tx, name, staged, done)
         rows = done.unfinished
-        note_loaded_calls(tx, done.cube.cid)
         tasks = tuple(
             queue_fine_stage(tx, done.cube.cid, rows[start : start + _ITEMS_PER_TASK])
             for start in range(0, len(rows), _ITEMS_PER_TASK)
@@ -194,6 +198,7 @@ class PortabilityVerbs(Verbs):
             grants=done.grants,
             blobs=len(staged.blobs),
             vectors=done.vectors,
+            records=done.records,
             masked=done.masked,
             task_ids=tasks,
         )
@@ -330,8 +335,9 @@ def _audit_dump(tx: Transaction, cube: CubeRow, done: Dumped) -> None:
     since = tx.execute(queries("portability")["erased_since"], (cube.cid, done.seq)).fetchone()
     if since is not None:
         raise Conflict("memories were erased while the dump was written; dump the cube again")
+    told = {"versions": done.versions, "records": done.records}
     for ids in _chunks(list(done.ids.values())):
-        tx.audit("dump", cube=cube.path, items=ids, extra={"versions": done.versions})
+        tx.audit("dump", cube=cube.path, items=ids, extra=told)
 
 
 def _audit_load(tx: Transaction, name: str, staged: Staged, done: Loaded) -> None:
@@ -351,6 +357,7 @@ def _dump_report(path: Path, cube: CubeRow, done: Dumped) -> DumpReport:
         grants=done.grants,
         blobs=done.blobs,
         vectors=done.vectors,
+        records=done.records,
         masked_versions=done.masked,
         bytes=path.stat().st_size,
     )

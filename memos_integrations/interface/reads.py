@@ -24,7 +24,6 @@ from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.interface.arguments import whole
-from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import (
     Context,
     Order,
@@ -38,6 +37,7 @@ from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.reranking import POOL, reranked
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.interface.standing import nearness, sources_of, standing_rows
+from memos_integrations.interface.version_verb import VersionVerb
 from memos_integrations.operation.operator.question import Query
 from memos_integrations.operation.operator.search import Found
 from memos_integrations.operation.reading.dates import spoken_times
@@ -83,7 +83,7 @@ class Explanation:
     reasons: tuple[str, ...]
 
 
-class Reads(Verbs):
+class Reads(VersionVerb):
     """Search, context and looking things up, at one instant of the time machine."""
 
     def search(

@@ -8,7 +8,6 @@ and go with it when it, its user or the conversation is erased.
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -18,15 +17,16 @@ from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ids import clean_name, from_micros
 from memos_integrations.infrastructure.vault import records
 from memos_integrations.infrastructure.vault.reading import Reading
-from memos_integrations.infrastructure.vault.records import Place, Range
+from memos_integrations.infrastructure.vault.records import (
+    MAX_VALUE_BYTES,
+    Place,
+    Range,
+    clean_key,
+)
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import span_micros, whole
 from memos_integrations.interface.base import Rooms, Verbs, refused_cube
 from memos_integrations.interface.scope import CubeName, Scope
-
-_MAX_KEY_CHARS = 4_096
-_MAX_VALUE_BYTES = 256 * 2**20
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Records(Verbs):
@@ -93,7 +93,7 @@ class Records(Verbs):
 
     def clear(self, prefix: str = "") -> int:
         """Remove everything whose key begins with ``prefix``; how many that were."""
-        within = Range(_clean_key(prefix))
+        within = Range(clean_key(prefix))
         return self._removing(lambda tx, cid: records.clear(tx, cid, self._place, within))
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
@@ -251,33 +251,23 @@ def _clean_values(values: object) -> dict[str, bytes]:
     if not isinstance(values, Mapping):
         raise InvalidInput("records are put as a mapping of key to bytes")
     for key, value in values.items():
-        _clean_key(key)
+        clean_key(key)
         if not isinstance(value, bytes):
             raise InvalidInput(f"a record's value is bytes, not {type(value).__name__}")
-        if len(value) > _MAX_VALUE_BYTES:
-            raise InvalidInput(f"a record's value has at most {_MAX_VALUE_BYTES} bytes")
+        if len(value) > MAX_VALUE_BYTES:
+            raise InvalidInput(f"a record's value has at most {MAX_VALUE_BYTES} bytes")
     return dict(values)
 
 
 def _clean_keys(keys: object) -> list[str]:
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise InvalidInput("keys of records are a list of text")
-    return [_clean_key(key) for key in keys]
-
-
-def _clean_key(key: object) -> str:
-    if not isinstance(key, str):
-        raise InvalidInput(f"the key of a record is text, not {type(key).__name__}")
-    if len(key) > _MAX_KEY_CHARS:
-        raise InvalidInput(f"the key of a record has at most {_MAX_KEY_CHARS} characters")
-    if _SURROGATE.search(key):
-        raise InvalidInput("the key of a record holds lone surrogates; send valid text")
-    return key
+    return [clean_key(key) for key in keys]
 
 
 def _range(prefix: str, after: str | None, before: str | None) -> Range:
-    bounds = [None if each is None else _clean_key(each) for each in (after, before)]
-    return Range(_clean_key(prefix), *bounds)
+    bounds = [None if each is None else clean_key(each) for each in (after, before)]
+    return Range(clean_key(prefix), *bounds)
 
 
 def _span(ttl_seconds: float | None) -> int | None:

@@ -11,6 +11,7 @@ from memos_integrations.cube.errors import InvalidInput, NotFound, TaskFailed, T
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.queue.sqlite import TaskStatus
 from memos_integrations.infrastructure.vault.check import CheckReport
+from memos_integrations.infrastructure.vault.records import sweep as sweep_records
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.base import Verbs
@@ -110,7 +111,8 @@ class TaskVerbs(Verbs):
         return self._rooms.worker.run_until_idle(timeout_seconds)
 
     def expire_due(self) -> int:
-        """Turn memories whose time has run out into tombstones; how many.
+        """Turn memories whose time has run out into tombstones; how many. Records that have
+        expired are removed.
 
         Reads hide them from the instant they expire; this is the housekeeping after it.
         """
@@ -137,6 +139,8 @@ class TaskVerbs(Verbs):
         total = 0
         while done := self._rooms.vault.maintain(work):
             total += done
+        while self._rooms.vault.maintain(sweep_records):
+            pass
         return total
 
     def prune_tasks(self) -> int:

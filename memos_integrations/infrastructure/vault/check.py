@@ -192,6 +192,19 @@ _LOG_RULES = (
         for table in ("fact", "heat", "mention", "sketch", "spoken_time")
     ),
     (
+        "record without its cube",
+        "SELECT r.rid FROM record r LEFT JOIN cube c ON c.cid = r.cid WHERE c.cid IS NULL",
+    ),
+    (
+        "record without its value",
+        "SELECT r.rid FROM record r LEFT JOIN record_value v ON v.vid = r.vid WHERE v.vid IS NULL",
+    ),
+    (
+        "value without its record",
+        "SELECT v.vid FROM record_value v WHERE NOT EXISTS "
+        "(SELECT 1 FROM record r WHERE r.vid = v.vid)",
+    ),
+    (
         "fact and the memory it restates that do not know each other",
         "SELECT i.iid FROM item i LEFT JOIN fact f ON f.iid = i.iid "
         "LEFT JOIN item s ON s.iid = i.drawn_from "

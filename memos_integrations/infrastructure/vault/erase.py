@@ -111,7 +111,8 @@ class Taken:
     note: str
     """Key of the note in ``meta`` which says that the files are still to be scrubbed."""
     packed: tuple[bytes, ...] = ()
-    """Words that lay compressed, as the bytes they lay in: a scan for the words misses them."""
+    """Words that lay compressed and values of records, as the bytes they lay in: a scan for the
+    words misses them."""
 
 
 def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
@@ -222,7 +223,8 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
     }
     done["cubes"] = tx.execute(
         "DELETE FROM cube WHERE tenant = ? AND path = ? "
-        "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid)",
+        "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid) "
+        "AND NOT EXISTS (SELECT 1 FROM record WHERE record.cid = cube.cid)",
         (tenant, home),
     ).rowcount
     # The number of a cube that is gone may be given to another one.

@@ -7,20 +7,25 @@ the query; what writes expects that the caller passed the cube's gate in the sam
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.infrastructure.vault.governed import Asking, Instant
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import Transaction
 
+MAX_KEY_CHARS = 4_096
+MAX_VALUE_BYTES = 256 * 2**20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SWEPT_AT_ONCE = 64
 _NEEDLE_BYTES = 256
 _MIN_NEEDLE_BYTES = 12
-_NEEDLES = 128
+_NEEDLES = 64
 _BEYOND_TEXT = b""  # SQLite orders every text below every blob
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -47,6 +52,17 @@ class Range:
         low = prefix if self.after is None else max(prefix, escaped(self.after) + "\x00")
         ends = [_successor(prefix), None if self.before is None else escaped(self.before)]
         return {"low": low, "high": min((e for e in ends if e is not None), default=_BEYOND_TEXT)}
+
+
+def clean_key(key: object) -> str:
+    """``key`` if a record can be found by it. Raises ``InvalidInput``."""
+    if not isinstance(key, str):
+        raise InvalidInput(f"the key of a record is text, not {type(key).__name__}")
+    if len(key) > MAX_KEY_CHARS:
+        raise InvalidInput(f"the key of a record has at most {MAX_KEY_CHARS} characters")
+    if _SURROGATE.search(key):
+        raise InvalidInput("the key of a record holds lone surrogates; send valid text")
+    return key
 
 
 def escaped(key: str) -> str:
@@ -121,14 +137,14 @@ def listed(
 
 
 def everything(connection: sqlite3.Connection, asking: Asking, cid: int) -> list[Any]:
-    """(row, space, key, session, owner, written, expires) of all in a cube, for a dump."""
+    """(value, space, key, session, owner, written, expires) of all in a cube, for a dump."""
     rows = _governed(connection, asking, cid, queries("records")["all"], {})
-    return [(rid, space, unescaped(key), *rest) for rid, space, key, *rest in rows]
+    return [(vid, space, unescaped(key), *rest) for vid, space, key, *rest in rows]
 
 
-def value(connection: sqlite3.Connection, rid: int) -> bytes:
-    """The bytes of a row that ``everything`` showed in this snapshot."""
-    return bytes(connection.execute(queries("records")["value"], (rid,)).fetchone()[0])
+def value(connection: sqlite3.Connection, vid: int) -> bytes:
+    """The bytes of a value that ``everything`` showed in this snapshot."""
+    return bytes(connection.execute(queries("records")["value"], (vid,)).fetchone()[0])
 
 
 def _governed(
@@ -161,23 +177,26 @@ def put(
     written: int | None = None,
 ) -> int:
     """Write these records; how many were, which with ``keep_existing`` are the new ones."""
-    sql = queries("records")
     fixed: dict[str, Any] = {
         **_at(place),
         "cid": cid,
         "owner": owner or tx.principal.name,
         "at": tx.at if written is None else written,
         "expires": expires,
-        "keep": keep_existing,
         "now": tx.now,
     }
-    done = 0
-    for key, bytes_ in given.items():
-        row = tx.execute(sql["put"], {**fixed, "key": escaped(key)}).fetchone()
-        if row is not None:
-            tx.execute(sql["put_value"], (row[0], bytes_))
-            done += 1
-    return done
+    each = ({**fixed, "key": escaped(key), "value": value} for key, value in given.items())
+    return sum(_put_one(tx, bound, keep_existing=keep_existing) for bound in each)
+
+
+def _put_one(tx: Transaction, bound: dict[str, Any], *, keep_existing: bool) -> bool:
+    sql = queries("records")
+    rid, alive, same = tx.execute(sql["standing"], bound).fetchone() or (None, 0, 0)
+    if keep_existing and alive:
+        return False
+    vid = None if same else tx.execute(sql["new_value"], bound).fetchone()[0]
+    tx.execute(sql["new" if rid is None else "renew"], {**bound, "rid": rid, "vid": vid})
+    return True
 
 
 def delete(tx: Transaction, cid: int, place: Place, keys: Iterable[str]) -> int:
@@ -201,15 +220,10 @@ def sweep(tx: Transaction, *, limit: int = _SWEPT_AT_ONCE) -> int:
     return tx.execute(queries("records")["sweep"], {"now": tx.now, "limit": limit}).rowcount
 
 
-def copy(tx: Transaction, source: int, branch: int, *, instant: Instant) -> int:
-    """Give a fork the records of its source; how many."""
-    sql = queries("records")
-    bound = {"cid": source, "now": tx.now, "then": _time_at(tx, instant)}
-    rids = [rid for (rid,) in tx.execute(sql["fork"], bound).fetchall()]
-    for rid in rids:
-        (new,) = tx.execute(sql["copy"], {"branch": branch, "rid": rid}).fetchone()
-        tx.execute(sql["copy_value"], {"new": new, "rid": rid})
-    return len(rids)
+def fork(tx: Transaction, source: int, branch: int, *, instant: Instant) -> int:
+    """Give a fork the records of its source, sharing their values; how many."""
+    bound = {"cid": source, "branch": branch, "now": tx.now, "then": _time_at(tx, instant)}
+    return tx.execute(queries("records")["fork"], bound).rowcount
 
 
 def _time_at(tx: Transaction, instant: Instant) -> int | None:
@@ -234,17 +248,26 @@ def of_session(tx: Transaction, session: str, *, cid: int) -> list[int]:
     return [rid for (rid,) in tx.execute(queries("records")["of_session"], bound).fetchall()]
 
 
-def remove(tx: Transaction, rids: Sequence[int]) -> tuple[int, tuple[bytes, ...]]:
-    """Take rows out for good: how many, and bytes that no file may hold afterwards.
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What an erase took of the records."""
 
-    The bytes are the beginnings of the longest values, a number that a scan gets through.
-    """
+    cubes: tuple[tuple[int, str, str, int], ...]
+    """(cube row, tenant, path, how many), for the audit."""
+    needles: tuple[bytes, ...]
+    """Bytes that no file may hold afterwards: the beginnings of the longest values, as many as a
+    scan gets through."""
+
+    @property
+    def count(self) -> int:
+        return sum(count for *_, count in self.cubes)
+
+
+def remove(tx: Transaction, rids: Sequence[int]) -> Removed:
+    """Take these rows out for good."""
     sql, rows = queries("records"), json.dumps(list(rids))
-    bound = {
-        "rids": rows,
-        "bytes": _NEEDLE_BYTES,
-        "least": _MIN_NEEDLE_BYTES,
-        "limit": _NEEDLES,
-    }
-    needles = tuple({bytes(head) for (head,) in tx.execute(sql["samples"], bound)})
-    return tx.execute(sql["remove"], (rows,)).rowcount, needles
+    sample = {"bytes": _NEEDLE_BYTES, "least": _MIN_NEEDLE_BYTES, "limit": _NEEDLES}
+    heads = tx.execute(sql["samples"], {"rids": rows, **sample}).fetchall()
+    cubes = tuple(tx.execute(sql["counts"], {"rids": rows}).fetchall())
+    tx.execute(sql["remove"], {"rids": rows})
+    return Removed(cubes, tuple(bytes(head) for (head,) in heads))

@@ -57,7 +57,7 @@ def scrub(
 ) -> Scan:
     """Cut the log, scan the raw files, and rewrite the database if something is left.
 
-    ``packed`` are compressed words, to be looked for as the bytes they were.
+    ``packed`` are compressed words and values of records, to be looked for as the bytes they were.
     """
     cut = cut_log(connection)
     wanted = [n for n in needles(words) if not _still_told(connection, n)]
@@ -85,7 +85,11 @@ def _still_told(connection: sqlite3.Connection, needle: bytes) -> bool:
 
 
 def _still_packed(connection: sqlite3.Connection, needle: bytes) -> bool:
-    row = connection.execute("SELECT 1 FROM main.content WHERE instr(packed, ?) LIMIT 1", (needle,))
+    row = connection.execute(
+        "SELECT 1 FROM main.content WHERE instr(packed, ?1) "
+        "UNION ALL SELECT 1 FROM record_value WHERE instr(value, ?1) LIMIT 1",
+        (needle,),
+    )
     return row.fetchone() is not None
 
 

@@ -9,7 +9,7 @@ AND (:session IS NULL OR r.session = :session)
 -- name: values
 SELECT k.value, v.value FROM gate g CROSS JOIN json_each(:keys) k
 CROSS JOIN record r ON r.cid = g.cid AND r.space = :space AND r.key = k.value
-CROSS JOIN record_value v ON v.rid = r.rid WHERE
+CROSS JOIN record_value v ON v.vid = r.vid WHERE
 
 -- name: times
 SELECT k.value, r.written FROM gate g CROSS JOIN json_each(:keys) k
@@ -22,7 +22,7 @@ CROSS JOIN record r ON r.cid = g.cid AND r.space = :space AND r.key >= :low AND 
 -- name: items
 SELECT r.key, v.value FROM gate g
 CROSS JOIN record r ON r.cid = g.cid AND r.space = :space AND r.key >= :low AND r.key < :high
-CROSS JOIN record_value v ON v.rid = r.rid WHERE
+CROSS JOIN record_value v ON v.vid = r.vid WHERE
 
 -- name: forward
 ORDER BY r.key LIMIT :limit
@@ -30,18 +30,23 @@ ORDER BY r.key LIMIT :limit
 -- name: backward
 ORDER BY r.key DESC LIMIT :limit
 
--- name: put
-INSERT INTO record (cid, space, key, session, owner, written, expires)
-VALUES (:cid, :space, :key, :session, :owner, :at, :expires)
-ON CONFLICT (cid, space, key) DO UPDATE SET session = excluded.session, owner = excluded.owner,
-    written = excluded.written, expires = excluded.expires, copied = 0
-WHERE NOT :keep OR record.expires <= :now
-RETURNING rid
+-- name: standing
+SELECT r.rid, r.expires IS NULL OR r.expires > :now,
+       (SELECT v.value = :value FROM record_value v WHERE v.vid = r.vid)
+FROM record r WHERE r.cid = :cid AND r.space = :space AND r.key = :key
 
--- name: put_value
--- The same bytes again rewrite no page.
-INSERT INTO record_value (rid, value) VALUES (?, ?)
-ON CONFLICT (rid) DO UPDATE SET value = excluded.value WHERE value <> excluded.value
+-- name: new_value
+INSERT INTO record_value (value) VALUES (:value) RETURNING vid
+
+-- name: new
+INSERT INTO record (cid, space, key, vid, session, owner, written, expires)
+VALUES (:cid, :space, :key, :vid, :session, :owner, :at, :expires)
+
+-- name: renew
+-- The same bytes again rewrite no page of the value.
+UPDATE record SET session = :session, owner = :owner, written = :at, expires = :expires,
+    copied = 0, vid = coalesce(:vid, vid)
+WHERE rid = :rid
 
 -- name: delete
 DELETE FROM record WHERE cid = :cid AND space = :space
@@ -76,31 +81,28 @@ SELECT r.rid FROM record r WHERE r.session = :session AND (r.cid = :cid OR r.cop
     SELECT cid FROM branch))
 
 -- name: samples
-SELECT substr(value, 1, :bytes) FROM record_value
-WHERE rid IN (SELECT value FROM json_each(:rids)) AND length(value) >= :least
-ORDER BY length(value) DESC LIMIT :limit
+SELECT DISTINCT substr(v.value, 1, :bytes) FROM record r JOIN record_value v ON v.vid = r.vid
+WHERE r.rid IN (SELECT value FROM json_each(:rids)) AND length(v.value) >= :least
+ORDER BY length(v.value) DESC LIMIT :limit
 
 -- name: remove
-DELETE FROM record WHERE rid IN (SELECT value FROM json_each(?))
+DELETE FROM record WHERE rid IN (SELECT value FROM json_each(:rids))
+
+-- name: counts
+SELECT c.cid, c.tenant, c.path, count(*) FROM record r JOIN cube c ON c.cid = r.cid
+WHERE r.rid IN (SELECT value FROM json_each(:rids)) GROUP BY c.cid ORDER BY c.tenant, c.path
 
 -- name: fork
 -- Those of now, or those of then that nobody has written since: records keep no history.
-SELECT rid FROM record WHERE cid = :cid AND (expires IS NULL OR expires > :now)
-AND (:then IS NULL OR written <= :then)
-
--- name: copy
-INSERT INTO record (cid, space, key, session, owner, written, expires, copied)
-SELECT :branch, space, key, session, owner, written, expires, 1 FROM record WHERE rid = :rid
-RETURNING rid
-
--- name: copy_value
-INSERT INTO record_value (rid, value) SELECT :new, value FROM record_value WHERE rid = :rid
+INSERT INTO record (cid, space, key, vid, session, owner, written, expires, copied)
+SELECT :branch, space, key, vid, session, owner, written, expires, 1 FROM record
+WHERE cid = :cid AND (expires IS NULL OR expires > :now) AND (:then IS NULL OR written <= :then)
 
 -- name: all
-SELECT r.rid, r.space, r.key, r.session, r.owner, r.written, r.expires FROM gate g
+SELECT r.vid, r.space, r.key, r.session, r.owner, r.written, r.expires FROM gate g
 CROSS JOIN record r ON r.cid = g.cid
 WHERE g.allowed AND NOT g.denied AND (r.expires IS NULL OR r.expires > :now)
 ORDER BY r.space, r.key
 
 -- name: value
-SELECT value FROM record_value WHERE rid = ?
+SELECT value FROM record_value WHERE vid = ?

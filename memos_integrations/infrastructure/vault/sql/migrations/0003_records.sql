@@ -6,6 +6,7 @@ CREATE TABLE record (
     cid     INTEGER NOT NULL,
     space   TEXT NOT NULL,                     -- whose records: 'langgraph.checkpoints' ...
     key     TEXT NOT NULL,
+    vid     INTEGER NOT NULL,
     session TEXT,                              -- the conversation they belong to
     owner   TEXT NOT NULL,                     -- who wrote it last
     written INTEGER NOT NULL,
@@ -13,14 +14,22 @@ CREATE TABLE record (
     copied  INTEGER NOT NULL DEFAULT 0         -- came with a fork and was not written since
 );
 CREATE UNIQUE INDEX record_key ON record (cid, space, key);
+CREATE INDEX record_shares ON record (vid);
+CREATE INDEX record_owner ON record (owner);
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
 CREATE INDEX record_session ON record (cid, session) WHERE session IS NOT NULL;
 
--- Apart, so that listing keys, new times and sweeping touch no page of a value.
+-- Apart, so that listing keys, new times and sweeping touch no page of a value, and that a fork
+-- shares the values of its source until one of the two writes its own.
 CREATE TABLE record_value (
-    rid   INTEGER PRIMARY KEY,
+    vid   INTEGER PRIMARY KEY,
     value BLOB NOT NULL
 );
 CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
-    DELETE FROM record_value WHERE rid = OLD.rid;
+    DELETE FROM record_value WHERE vid = OLD.vid
+        AND NOT EXISTS (SELECT 1 FROM record WHERE vid = OLD.vid);
+END;
+CREATE TRIGGER record_rewritten AFTER UPDATE OF vid ON record WHEN OLD.vid <> NEW.vid BEGIN
+    DELETE FROM record_value WHERE vid = OLD.vid
+        AND NOT EXISTS (SELECT 1 FROM record WHERE vid = OLD.vid);
 END;
