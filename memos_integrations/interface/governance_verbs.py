@@ -24,7 +24,7 @@ from memos_integrations.interface.json_values import clean_json
 from memos_integrations.interface.rights import Target, ensure_held, ensure_may_replace
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
-from memos_integrations.operation.fine_task import review_facts
+from memos_integrations.operation.fine_task import review_answers, review_facts
 from memos_integrations.operation.lifecycle.hiding import deny_restated, narrow_restated
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.truth import mark_stale
@@ -403,7 +403,9 @@ class GovernanceVerbs(Verbs):
             # What was merged or derived from these says the same words.
             for row in current(tx, [iid for iid, _ in rows]) if flag else []:
                 mark_stale(tx, row, reason="was quarantined")
-            review_facts(tx, current(tx, [iid for iid, _ in rows]))
+            turns = current(tx, [iid for iid, _ in rows])
+            review_facts(tx, turns)
+            review_answers(tx, turns)
             ids = [item for _, item in rows]
             tx.audit(action, cube=cube.path, items=ids, reason=reason)
             return ids

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memos_integrations.cube.ports import TaskSpec
+from memos_integrations.infrastructure.vault.borrowed_words import answering
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 
@@ -26,10 +27,21 @@ def review_facts(tx: Transaction, turns: Iterable[Stored]) -> None:
 
     For memories without facts there is nothing to do, and no task.
     """
-    for turn in turns:
-        drawn = "SELECT 1 FROM item WHERE drawn_from = ? LIMIT 1"
-        if tx.execute(drawn, (turn.iid,)).fetchone() is not None:
-            queue_fine_stage(tx, turn.cid, [turn.iid])
+    drawn = "SELECT 1 FROM item WHERE drawn_from = ? LIMIT 1"
+    _review(tx, [(t.cid, t.iid) for t in turns if tx.execute(drawn, (t.iid,)).fetchone()])
+
+
+def review_answers(tx: Transaction, turns: Iterable[Stored]) -> None:
+    """As ``review_facts``, for what answers the questions among these memories."""
+    _review(tx, answering(tx, [turn.iid for turn in turns]))
+
+
+def _review(tx: Transaction, found: Iterable[tuple[int, int]]) -> None:
+    by_cube: dict[int, list[int]] = {}
+    for cid, iid in found:
+        by_cube.setdefault(cid, []).append(iid)
+    for cid, items in by_cube.items():
+        _queue(tx, cid, items)
 
 
 def queue_cube(tx: Transaction, cid: int) -> None:
@@ -43,9 +55,7 @@ def queue_cube(tx: Transaction, cid: int) -> None:
         "AND i.drawn_from IS NULL ORDER BY v.iid",
         (cid, 2**63 - 2),
     ).fetchall()
-    items = [iid for (iid,) in rows]
-    for start in range(0, len(items), _ITEMS_PER_TASK):
-        queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
+    _queue(tx, cid, [iid for (iid,) in rows])
 
 
 def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
@@ -57,9 +67,13 @@ def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
         "SELECT iid FROM version WHERE cid = ? AND seq_to > ? AND tid IS NOT NULL ORDER BY iid",
         (cube.cid, 2**63 - 2),
     ).fetchall()
-    items = [iid for (iid,) in found]
     tx.audit("reembed", cube=cube.path)
+    return _queue(tx, cube.cid, [iid for (iid,) in found])
+
+
+def _queue(tx: Transaction, cid: int, items: Sequence[int]) -> tuple[str, ...]:
+    """As ``queue_fine_stage``, in as many tasks as it takes."""
     return tuple(
-        queue_fine_stage(tx, cube.cid, items[n : n + _ITEMS_PER_TASK])
-        for n in range(0, len(items), _ITEMS_PER_TASK)
+        queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
+        for start in range(0, len(items), _ITEMS_PER_TASK)
     )

@@ -13,7 +13,7 @@ from memos_integrations.infrastructure.vault.borrowed_words import borrowing
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
-from memos_integrations.operation.lifecycle.truth import SUMMARY_MODELS, dependents, mark_stale
+from memos_integrations.operation.lifecycle.truth import SUMMARY_MODELS, dependents, mark_derived
 
 _WIDTH = (Visibility.PRIVATE, Visibility.INHERIT, Visibility.TENANT, Visibility.PUBLIC)
 """From narrow to wide: each is seen by all who see the one before."""
@@ -40,7 +40,7 @@ def narrow_restated(tx: Transaction, source: Stored, visibility: Visibility) -> 
         tx.emit(EventKind.ACCESS, source.cid, iid)
     if wider:
         others = {row.iid for row in dependents(tx, [source.iid])} - set(wider)
-        mark_stale(tx, source, reason="is shown to fewer", spare=others)
+        mark_derived(tx, source, reason="is shown to fewer", spare=others)
 
 
 def deny_restated(tx: Transaction, source: Stored, rule: Grant) -> None:

@@ -19,7 +19,7 @@ from memos_integrations.cube.outcomes import Changed
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
-from memos_integrations.operation.fine_task import review_facts
+from memos_integrations.operation.fine_task import review_answers, review_facts
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
@@ -188,6 +188,7 @@ class MemLifecycle:
         stale = mark_stale(tx, old, reason=passes_on) if passes_on else []
         if event in _RETURNS:
             review_facts(tx, [old])
+            review_answers(tx, [old])
         return Changed(old.id, old.version + 1, tuple(stale))
 
 
