@@ -28,6 +28,7 @@ from memos_integrations.operation.image_stage import ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.scheduler.scheduler import MemScheduler
+from memos_integrations.operation.transform.caches import Caches
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Rooms:
     images: ImageStage
     scheduler: MemScheduler
     lines: HotLines
+    caches: Caches
     pressure: Pressure
     given: GivenVectors
 

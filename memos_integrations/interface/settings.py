@@ -46,6 +46,10 @@ class Settings(BaseModel):
     """Words kept at hand over all tenants, shared fairly between them."""
     hot_bytes_per_tenant: float | None = Field(default=None, ge=0)
     """At most so many for any one tenant; ``None``: as its fair share has it."""
+    kv_memory_bytes: int = Field(default=1024**3, ge=0)
+    """KV-caches of local models held in memory, over all tenants."""
+    kv_disk_bytes: int = Field(default=8 * 1024**3, ge=0)
+    """KV-caches kept in files beside the vault."""
     form_seconds: float = Field(default=600.0, ge=0)
     """What one plan may spend on changes of form, shared fairly between tenants."""
     half_life_seconds: float = Field(default=7 * 86_400.0, gt=0)

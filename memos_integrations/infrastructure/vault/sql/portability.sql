@@ -57,7 +57,8 @@ WHERE v.cid = ?1 AND v.seq_to = 9223372036854775807 AND v.tid IS NOT NULL
 ORDER BY v.iid
 
 -- name: blob_is_named
-SELECT 1 FROM blob WHERE sha256 = ?1 UNION ALL SELECT 1 FROM blob_use WHERE sha256 = ?1 LIMIT 1
+SELECT 1 FROM blob WHERE sha256 = ?1 UNION ALL SELECT 1 FROM blob_use WHERE sha256 = ?1
+UNION ALL SELECT 1 FROM artifact WHERE sha256 = ?1 LIMIT 1
 
 -- name: blob_users
 SELECT u.iid, i.cid FROM blob_use u JOIN item i ON i.iid = u.iid WHERE u.sha256 = ?

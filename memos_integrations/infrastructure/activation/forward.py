@@ -1,0 +1,41 @@
+"""The calls that run a model: prefill behind a cache, and the inputs of a generation.
+
+Needs torch and transformers (extra ``activation``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from memos_integrations.cube.errors import MissingExtra
+
+try:
+    import torch
+    from transformers import DynamicCache
+except ModuleNotFoundError as error:
+    raise MissingExtra("activation memory", "activation") from error
+
+
+def empty_cache(model: Any) -> Any:
+    """A cache of the model's own layers that has seen nothing."""
+    return DynamicCache(config=model.config)
+
+
+def extend(model: Any, cache: Any, tokens: Sequence[int]) -> float:
+    """Run ``tokens`` through the model behind what ``cache`` holds; the seconds it took.
+
+    Only the last token's logits are computed: those of a whole prompt cost as much as a layer.
+    """
+    ids = torch.tensor([list(tokens)], device=model.device)
+    began = time.perf_counter()
+    with torch.no_grad():
+        model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return time.perf_counter() - began
+
+
+def generation_inputs(model: Any, cache: Any, tokens: Sequence[int]) -> dict[str, Any]:
+    """What ``model.generate`` takes: the whole prompt ``[1, tokens]`` and its beginning's cache."""
+    ids = torch.tensor([list(tokens)], device=model.device)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "past_key_values": cache}

@@ -1,0 +1,142 @@
+"""The caches that lie in memory: found by the blocks of a prompt, bounded in bytes.
+
+Called by what prefills. Knows no tensors: what it holds is handed in and out as it is, with its
+size. Safe for many threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from memos_integrations.infrastructure.activation.eviction import (
+    Artifact,
+    Frequencies,
+    Residents,
+    Verdict,
+)
+from memos_integrations.infrastructure.activation.identity import Digest
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Generic[K]):
+    """A held cache and how many blocks of the prompt it covers."""
+
+    key: Digest
+    held: K
+    blocks: int
+
+
+@dataclass(slots=True)
+class _Entry(Generic[K]):
+    held: K
+    blocks: tuple[Digest, ...]
+    """The hashes of the blocks it can serve: all of them, or only its end."""
+
+
+@dataclass(slots=True)
+class ShelfStats:
+    """What the shelf has done since it was opened."""
+
+    hits: int = 0
+    misses: int = 0
+    saved_seconds: float = 0.0
+    held: int = 0
+    bytes: int = 0
+
+
+class Shelf(Generic[K]):
+    """Caches by the hash of their last block, at most ``capacity_bytes`` of them."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._tier = Residents(capacity_bytes, Frequencies())
+        self._entries: dict[Digest, _Entry[K]] = {}
+        self._serving: dict[Digest, Digest] = {}
+        """Block hash -> key of the entry that can serve up to it."""
+        self._stats = ShelfStats()
+
+    def find(self, blocks: Sequence[Digest], now: float) -> Place[K] | None:
+        """What covers the most of these blocks (in order of the prompt); the use is counted."""
+        with self._lock:
+            if blocks:
+                self._tier.touch(blocks[-1], now)
+            for count in range(len(blocks), 0, -1):
+                key = self._serving.get(blocks[count - 1])
+                if key is not None:
+                    if key != blocks[-1]:
+                        self._tier.touch(key, now)
+                    self._stats.hits += 1
+                    return Place(key, self._entries[key].held, count)
+            self._stats.misses += 1
+            return None
+
+    def touches(self, key: Digest) -> int:
+        """Uses of a cache, held or not, since it was last unknown."""
+        with self._lock:
+            return self._tier.frequencies.touches(key)
+
+    def offer(
+        self, artifact: Artifact, held: K, blocks: Sequence[Digest], now: float
+    ) -> tuple[Verdict, tuple[K, ...]]:
+        """Whether it was taken in, and what had to leave for it.
+
+        ``blocks`` are those it can serve, the last of them under the artifact's own key.
+        """
+        with self._lock:
+            verdict = self._tier.offer(artifact, now)
+            if not verdict.admitted:
+                return verdict, ()
+            # One that serves a part of what the new one serves would lie here twice.
+            parts = {self._serving[block] for block in blocks[:-1] if block in self._serving}
+            leaving = [Digest(key) for key in verdict.evicted if key not in parts]
+            gone = tuple(self._drop(key).held for key in leaving)
+            for key in parts:
+                self._drop(key)
+            self._tier.place(artifact)
+            entry = _Entry(held, tuple(blocks))
+            self._entries[Digest(artifact.key)] = entry
+            for block in entry.blocks:
+                self._serving[block] = Digest(artifact.key)
+            return verdict, gone
+
+    def saved(self, seconds: float) -> None:
+        """Keep account of a prefill that was not needed."""
+        with self._lock:
+            self._stats.saved_seconds += seconds
+
+    def forget(self, keys: Iterable[Digest]) -> int:
+        """Let these go and remember nothing of them: their sources changed or were erased."""
+        with self._lock:
+            there = [key for key in set(keys) if key in self._entries]
+            for key in there:
+                self._drop(key)
+                self._tier.frequencies.drop(key)
+            return len(there)
+
+    def keys(self) -> tuple[Digest, ...]:
+        with self._lock:
+            return tuple(self._entries)
+
+    def held(self) -> dict[Digest, K]:
+        """Everything that lies here, by key."""
+        with self._lock:
+            return {key: entry.held for key, entry in self._entries.items()}
+
+    def stats(self) -> ShelfStats:
+        with self._lock:
+            now = self._stats
+            held, taken = len(self._entries), self._tier.used_bytes
+            return ShelfStats(now.hits, now.misses, now.saved_seconds, held, taken)
+
+    def _drop(self, key: Digest) -> _Entry[K]:
+        self._tier.remove(key)
+        entry = self._entries.pop(key)
+        for block in entry.blocks:
+            if self._serving.get(block) == key:
+                del self._serving[block]
+        return entry

@@ -1,0 +1,182 @@
+"""Rows of what was made of memories: which blob, of which versions, still to be served or not.
+
+Called by the keeper of caches. Holds hashes and numbers only. What a source's new version or its
+end withdraws is withdrawn by the tables themselves, in that transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from memos_integrations.infrastructure.activation.identity import Digest
+from memos_integrations.infrastructure.vault.sql import queries
+from memos_integrations.infrastructure.vault.transaction import Transaction
+
+_SALT = "activation salt:"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A memory at the version that was read."""
+
+    item: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRow:
+    """An artifact on disk. ``blocks`` is how many blocks of the asked prompt it covers."""
+
+    key: Digest
+    sha256: str
+    tokens: int
+    bytes: int
+    build_seconds: float
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """What is to be recorded of one that was written to disk."""
+
+    key: Digest
+    identity: Digest
+    tokens: int
+    bytes: int
+    build_seconds: float
+    sha256: str
+    blocks: tuple[tuple[Digest, int], ...]
+    """Hash and number of each block it can serve up to."""
+    sources: tuple[Source, ...]
+    kind: str = "activation"
+
+
+def find(
+    connection: sqlite3.Connection, blocks: Sequence[Digest], *, identity: Digest, tenant: str
+) -> ArtifactRow | None:
+    """What covers the most of a prompt's blocks, given in the order of the prompt."""
+    places = [[block, place] for place, block in enumerate(blocks, 1)]
+    asked = {"blocks": json.dumps(places), "identity": identity, "tenant": tenant}
+    row = connection.execute(queries("artifacts")["find"], asked).fetchone()
+    return None if row is None else ArtifactRow(*row)
+
+
+def stale(connection: sqlite3.Connection, sources: Iterable[Source], *, now: int) -> set[str]:
+    """Ids of the sources that have changed, ended or been withdrawn since they were read."""
+    asked = json.dumps([[each.item, each.version] for each in sources])
+    rows = connection.execute(queries("artifacts")["stale"], {"sources": asked, "now": now})
+    return {str(item) for (item,) in rows}
+
+
+def add(tx: Transaction, new: NewArtifact, *, tenant: str) -> bool:
+    """Record it, unless a source has changed since it was read; whether it was recorded."""
+    if stale(tx.connection, new.sources, now=tx.now):
+        return False
+    sql = queries("artifacts")
+    told = {
+        "tenant": tenant,
+        "kind": new.kind,
+        "key": new.key,
+        "identity": new.identity,
+        "tokens": new.tokens,
+        "bytes": new.bytes,
+        "build_seconds": new.build_seconds,
+        "sha256": new.sha256,
+        "created": tx.at,
+    }
+    (aid,) = tx.execute(sql["add"], told).fetchone()
+    tx.execute(sql["add_blocks"], {"aid": aid, "blocks": json.dumps(new.blocks)})
+    tx.execute(sql["forget_sources"], {"aid": aid})
+    sources = json.dumps([[each.item, each.version] for each in new.sources])
+    tx.execute(sql["add_sources"], {"aid": aid, "sources": sources})
+    return True
+
+
+def take_out(tx: Transaction, keys: Sequence[Digest] | None = None) -> list[str]:
+    """Remove these, or all that were withdrawn; the blobs that nothing names any longer."""
+    if keys is None:
+        return _take_out(tx, "withdrawn", {})
+    return _take_out(tx, "named", {"keys": json.dumps(list(keys))})
+
+
+def take_out_made_of(tx: Transaction, items: str) -> list[str]:
+    """As ``take_out``, for all that was made of these item rows, a JSON array."""
+    return _take_out(tx, "made_of", {"items": items})
+
+
+def _take_out(tx: Transaction, which: str, asked: Mapping[str, str]) -> list[str]:
+    sql = queries("artifacts")
+    rows = tx.execute(sql[which], asked).fetchall()
+    aids = {"aids": json.dumps([aid for aid, _ in rows])}
+    for name in ("remove_blocks", "remove_sources", "remove"):
+        tx.execute(sql[name], aids)
+    blobs = dict.fromkeys(str(sha256) for _, sha256 in rows)
+    return [each for each in blobs if not blob_used(tx.connection, each)]
+
+
+def blob_used(connection: sqlite3.Connection, sha256: str) -> bool:
+    """Whether an artifact or a memory names this blob."""
+    sql = queries("artifacts")["blob_used"]
+    return connection.execute(sql, {"sha256": sha256}).fetchone() is not None
+
+
+def sources_of(connection: sqlite3.Connection, key: Digest) -> tuple[Source, ...]:
+    """What an artifact was made of, as far as it still exists."""
+    rows = connection.execute(queries("artifacts")["sources_of"], {"key": key})
+    return tuple(Source(*row) for row in rows)
+
+
+def bytes_held(connection: sqlite3.Connection) -> int:
+    """Bytes of all artifacts, the withdrawn ones too: their blobs are still there."""
+    (total,) = connection.execute(queries("artifacts")["bytes_held"]).fetchone()
+    return int(total)
+
+
+def any_withdrawn(connection: sqlite3.Connection) -> bool:
+    """Whether any artifact waits to be taken out."""
+    return connection.execute(queries("artifacts")["any_withdrawn"]).fetchone() is not None
+
+
+def head(connection: sqlite3.Connection) -> int:
+    """The place of the newest event in the log: nothing has changed while it stands."""
+    (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()
+    return int(seq)
+
+
+def salt_of(connection: sqlite3.Connection, tenant: str) -> str | None:
+    """The tenant's secret, if it has one."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_SALT + tenant,)).fetchone()
+    return None if row is None else bytes(row[0]).hex()
+
+
+def make_salt(tx: Transaction, tenant: str) -> str:
+    """The tenant's secret, made where there is none yet."""
+    made = (_SALT + tenant, secrets.token_bytes(32))
+    tx.execute("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)", made)
+    known = salt_of(tx.connection, tenant)
+    assert known is not None  # noqa: S101  -- written in the line above
+    return known
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An artifact as a listing shows it."""
+
+    key: Digest
+    kind: str
+    identity: Digest
+    tokens: int
+    bytes: int
+    build_seconds: float
+    created: int
+    sources: int
+
+
+def listed(connection: sqlite3.Connection, *, tenant: str) -> list[Listed]:
+    """The artifacts of a tenant that may be served, oldest first."""
+    rows = connection.execute(queries("artifacts")["listed"], {"tenant": tenant})
+    return [Listed(*row) for row in rows]

@@ -1,0 +1,174 @@
+"""A simulator of a tier of KV-caches: seeded traces, our policy beside LRU, no model needed.
+
+What counts is the prefill that hits save, in seconds of a model whose prefill costs grow a little
+faster than the tokens (the attention's part). ``bench`` prints it, the tests hold it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from memos_integrations.infrastructure.activation.eviction import Artifact, Frequencies, Residents
+
+BYTES_PER_TOKEN = 12_288
+"""Two tensors of 12 layers, 4 key-value heads of 64 numbers, 2 bytes each."""
+SECONDS_PER_TOKEN = 1e-3
+SECONDS_PER_TOKEN_SQUARED = 2e-8
+_ONCE = 0.3
+"""Share of requests over a context of their own: a pasted page, a tool's answer. Of what content
+networks are asked for, more than this is asked for once (Maggs and Sitaraman 2015: 74 %)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt over a context: when it is asked, and which artifact would serve it."""
+
+    at: float
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a policy saved on a trace, of what there was to save after each first time."""
+
+    saved_seconds: float
+    possible_seconds: float
+    hits: int
+    most_bytes: int
+    """The most it held at any time."""
+
+
+def traces(seed: int) -> dict[str, list[Request]]:
+    """Three kinds of work: interests that drift, scans between them, and sessions of tenants."""
+    return {
+        "drift": list(_drifting(random.Random(seed))),
+        "scans": list(_scanning(random.Random(seed + 1))),
+        "sessions": list(_sessions(random.Random(seed + 2))),
+    }
+
+
+def share_of(trace: Sequence[Request], share: float) -> int:
+    """So many bytes are ``share`` of all distinct artifacts of the trace together."""
+    distinct = {each.artifact.key: each.artifact.bytes for each in trace}
+    return int(share * sum(distinct.values()))
+
+
+def by_worth(trace: Sequence[Request], capacity_bytes: int) -> Served:
+    """The trace under ``Residents``."""
+    tier = Residents(capacity_bytes, Frequencies())
+
+    def ask(request: Request) -> bool:
+        if tier.touch(request.artifact.key, request.at):
+            return True
+        verdict = tier.offer(request.artifact, request.at)
+        if verdict.admitted:
+            for key in verdict.evicted:
+                tier.remove(key)
+            tier.place(request.artifact)
+        return False
+
+    return _served(trace, ask, lambda: tier.used_bytes)
+
+
+def by_recency(trace: Sequence[Request], capacity_bytes: int) -> Served:
+    """The trace under plain LRU, the baseline."""
+    held: OrderedDict[str, int] = OrderedDict()
+    used = 0
+
+    def ask(request: Request) -> bool:
+        nonlocal used
+        key, size = request.artifact.key, request.artifact.bytes
+        if key in held:
+            held.move_to_end(key)
+            return True
+        if size <= capacity_bytes:
+            while used + size > capacity_bytes:
+                used -= held.popitem(last=False)[1]
+            held[key] = size
+            used += size
+        return False
+
+    return _served(trace, ask, lambda: used)
+
+
+def _served(
+    trace: Sequence[Request], ask: Callable[[Request], bool], used: Callable[[], int]
+) -> Served:
+    saved = possible = 0.0
+    hits = most = 0
+    seen: set[str] = set()
+    for request in trace:
+        if request.artifact.key in seen:
+            possible += request.artifact.saved_seconds
+        seen.add(request.artifact.key)
+        if ask(request):
+            hits += 1
+            saved += request.artifact.saved_seconds
+        most = max(most, used())
+    return Served(saved, possible, hits, most)
+
+
+def _artifact(key: str, tokens: int) -> Artifact:
+    seconds = SECONDS_PER_TOKEN * tokens + SECONDS_PER_TOKEN_SQUARED * tokens * tokens
+    return Artifact(key, tokens * BYTES_PER_TOKEN, seconds)
+
+
+def _contexts(rng: random.Random, prefix: str, count: int) -> list[Artifact]:
+    """Contexts of 200 to 16,000 tokens, most of them short."""
+    lengths = (int(min(16_000, max(200, rng.lognormvariate(7.2, 1.0)))) for _ in range(count))
+    return [_artifact(f"{prefix}{n}", tokens) for n, tokens in enumerate(lengths)]
+
+
+def _zipf(count: int, exponent: float) -> list[float]:
+    return list(accumulate(1.0 / (rank**exponent) for rank in range(1, count + 1)))
+
+
+def _drifting(rng: random.Random) -> Iterator[Request]:
+    """A fifth of the interests change places each 2,000 requests; 3 in 10 contexts never return."""
+    contexts = _contexts(rng, "c", 600)
+    weights = _zipf(len(contexts), 0.9)
+    once = iter(_contexts(rng, "o", 12_000))
+    for n in range(12_000):
+        if rng.random() < _ONCE:
+            yield Request(float(n), next(once))
+            continue
+        if n % 2_000 == 0:
+            for _ in range(len(contexts) // 5):
+                a, b = rng.randrange(len(contexts)), rng.randrange(len(contexts))
+                contexts[a], contexts[b] = contexts[b], contexts[a]
+        [chosen] = rng.choices(contexts, cum_weights=weights)
+        yield Request(float(n), chosen)
+
+
+def _scanning(rng: random.Random) -> Iterator[Request]:
+    """Steady interests; every 1,000 requests a job reads 300 documents once."""
+    contexts = _contexts(rng, "c", 400)
+    weights = _zipf(len(contexts), 0.9)
+    scanned = _contexts(rng, "s", 300)
+    at = 0.0
+    for n in range(10_000):
+        if n % 1_000 == 500:
+            for each in scanned:
+                at += 0.2
+                yield Request(at, each)
+        at += 1.0
+        [chosen] = rng.choices(contexts, cum_weights=weights)
+        yield Request(at, chosen)
+
+
+def _sessions(rng: random.Random) -> Iterator[Request]:
+    """Sessions come and go; each mixes its own context with those of its tenant."""
+    tenants = [_contexts(rng, f"t{tenant}-", 40) for tenant in range(12)]
+    weights = _zipf(40, 0.8)
+    at = 0.0
+    for session in range(900):
+        tenant = rng.choices(tenants, weights=[1.0 / (n + 1) for n in range(12)])[0]
+        own = _artifact(f"own{session}", int(rng.lognormvariate(6.5, 0.8)) + 100)
+        for _ in range(rng.randrange(2, 16)):
+            at += rng.expovariate(1.0)
+            mine = rng.random() < 0.35
+            yield Request(at, own if mine else rng.choices(tenant, cum_weights=weights)[0])
