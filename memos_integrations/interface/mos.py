@@ -46,6 +46,7 @@ from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
+from memos_integrations.interface.activation_verbs import ActivationVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
@@ -86,6 +87,7 @@ from memos_integrations.operation.scheduler.budget import Allowance, Budget
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
 from memos_integrations.operation.scheduler.upkeep import SCHEDULE, ScheduleStage, Upkeep
+from memos_integrations.operation.transform.caches import Caches
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class MOS(
     FeedbackVerbs,
     GraphVerbs,
     AnalyticsVerbs,
+    ActivationVerbs,
     VectorVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
@@ -276,7 +279,11 @@ def _compose(
     counter = tokens or EstimatedTokens()
     scheduler = MemScheduler(vault, rules=_rules(settings))
     lines = HotLines(counter, max_bytes=settings.hot_bytes)
-    vault.on_erase(lines.forget)
+    caches = Caches(
+        vault, memory_bytes=settings.kv_memory_bytes, disk_bytes=settings.kv_disk_bytes
+    )
+    for forgets in (lines.forget, caches.forget):
+        vault.on_erase(forgets)
     given = GivenVectors()
     vault.on_erase(given.forget)
     worker: Worker[Transaction] = Worker(
@@ -321,6 +328,7 @@ def _compose(
         images=images,
         scheduler=scheduler,
         lines=lines,
+        caches=caches,
         pressure=Pressure(vault, queue, settings=settings),
         given=given,
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import State
-from memos_integrations.infrastructure.vault import blob_claims
+from memos_integrations.infrastructure.vault import artifacts, blob_claims
 from memos_integrations.infrastructure.vault.borrowed_words import borrowing
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.sql import queries
@@ -119,7 +119,7 @@ def carry_out(tx: Transaction, rows: Sequence[Stored]) -> Taken:
     """Remove these items in every version, with all that hangs on them."""
     iids = json.dumps([row.iid for row in rows])
     words, packed = _words(tx, iids), _packed(tx, iids)
-    blobs = _orphaned_blobs(tx, iids)
+    blobs = (*_orphaned_blobs(tx, iids), *artifacts.take_out_made_of(tx, iids))
     counts = {
         name: tx.execute(sql, {"items": iids}).rowcount for name, sql in queries("erase").items()
     }
