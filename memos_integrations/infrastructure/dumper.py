@@ -21,6 +21,7 @@ from memos_integrations.infrastructure import record_rows
 from memos_integrations.infrastructure.archive import ArchiveWriter
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.safetensors_file import SAFETENSORS
+from memos_integrations.infrastructure.vault.entries import names_of
 from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
@@ -114,7 +115,7 @@ class MemDumper:
         writer.write_lines(ITEMS, self._items(self._places(first="version 1")))
 
     def _items(self, places: list[int]) -> Iterator[dict[str, Any]]:
-        for row in self._rows(places):
+        for row, entry in self._with_names(places):
             self.done.ids[row.iid] = row.id
             yield _without_none(
                 {
@@ -125,8 +126,15 @@ class MemDumper:
                     "trust": row.trust,
                     "expires": row.expires,
                     "quarantined": bool(row.quarantined),
+                    "entry": None if entry is None else _without_none(entry),
                 }
             )
+
+    def _with_names(self, places: list[int]) -> Iterator[tuple[Stored, dict[str, Any] | None]]:
+        for rows in _chunks(self._rows(places)):
+            names = names_of(self._reading.connection, [row.iid for row in rows])
+            for row in rows:
+                yield row, names.get(row.iid)
 
     def _versions(self, places: list[int], vectors: _VectorFile) -> Iterator[dict[str, Any]]:
         who = self._reading.asking.principal

@@ -25,6 +25,7 @@ from operator import attrgetter
 from memos_integrations.cube.acl import Effect, Grant, Permission, SubjectKind, Visibility
 from memos_integrations.cube.draft import fold
 from memos_integrations.cube.embedded import is_given
+from memos_integrations.cube.entries import encode
 from memos_integrations.cube.errors import HostileArchive, InvalidInput
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import TOMBSTONES, State
@@ -48,6 +49,7 @@ from memos_integrations.infrastructure.wire import (
     LINKS,
     RECORDS,
     VERSIONS,
+    EntryRow,
     GrantRow,
     ItemRow,
     LinkRow,
@@ -198,6 +200,8 @@ class MemLoader:
         )
         if item.quarantined:
             self._rows.quarantined.append((iid,))
+        if item.entry is not None:
+            self._rows.entries.append(_entry_values(iid, done.cube.cid, item.entry))
 
     def _version(self, done: Loaded, row: VersionRow) -> None:
         chain = self._chains.get(row.item)
@@ -402,6 +406,11 @@ class _Known:
         return list(self.spans) if text == self.text else []
 
 
+def _entry_values(iid: int, cid: int, entry: EntryRow) -> tuple[object, ...]:
+    space = encode(tuple(entry.namespace))
+    return iid, cid, space, entry.key, dumps(list(entry.fields)), entry.ttl
+
+
 def _check_state(row: VersionRow) -> None:
     frozen = row.state is State.FROZEN
     illegal = row.before in (State.FROZEN, *TOMBSTONES) or frozen != (row.before is not None)
@@ -416,6 +425,7 @@ class _Rows:
     tx: Transaction
     items: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     quarantined: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
+    entries: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     contents: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     versions: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     closings: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
@@ -434,6 +444,7 @@ class _Rows:
         for sql, rows in (
             (writes["item"], self.items),
             (own["quarantine"], self.quarantined),
+            (queries("entries")["name"], self.entries),
             (writes["content"], self.contents),
             (writes["version"], self.versions),
             (writes["close_version"], self.closings),

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from memos_integrations.cube.acl import Effect, SubjectKind, Trust, Visibility
+from memos_integrations.cube.entries import clean_fields, clean_namespace
+from memos_integrations.cube.entries import clean_key as clean_entry_key
 from memos_integrations.cube.errors import HostileArchive, InvalidInput
 from memos_integrations.cube.header import Kind, MemoryType, Origin, Relation, State, StorageMode
 from memos_integrations.cube.ids import clean_path
@@ -129,6 +131,15 @@ class PolicyDoc(Row):
     info: SmallJson
 
 
+class EntryRow(Row):
+    """The name a memory holds, and which fields of its value are searched."""
+
+    namespace: Annotated[list[str], AfterValidator(clean_namespace)]
+    key: Annotated[str, AfterValidator(clean_entry_key)]
+    fields: Annotated[list[str], AfterValidator(lambda given: clean_fields(given or False))]
+    ttl: Annotated[int, Field(ge=1, le=2**62)] | None = None
+
+
 class ItemRow(Row):
     """Identity and present governance of a memory. Its owner does not travel."""
 
@@ -139,6 +150,7 @@ class ItemRow(Row):
     trust: Annotated[Trust, Field(strict=False)]
     expires: Micros | None = None
     quarantined: bool = False
+    entry: EntryRow | None = None
 
 
 class BlobRow(Row):

@@ -146,6 +146,10 @@ class AsyncMemoryView(AsyncReads[MemoryView]):
     entities = _offloaded(MemoryView.entities)
     nearest = _offloaded(MemoryView.nearest)
     vectors = _offloaded(MemoryView.vectors)
+    read_entries = _offloaded(MemoryView.read_entries)
+    get_entry = _offloaded(MemoryView.get_entry)
+    find_entries = _offloaded(MemoryView.find_entries)
+    entry_namespaces = _offloaded(MemoryView.entry_namespaces)
 
 
 class AsyncPipeline(_Rim[Pipeline]):
@@ -308,6 +312,13 @@ class AsyncMOS(AsyncReads[MOS]):
     put_embedded = _offloaded(MOS.put_embedded)
     nearest = _offloaded(MOS.nearest)
     vectors = _offloaded(MOS.vectors)
+    entries = _offloaded(MOS.entries)
+    read_entries = _offloaded(MOS.read_entries)
+    put_entry = _offloaded(MOS.put_entry)
+    get_entry = _offloaded(MOS.get_entry)
+    delete_entry = _offloaded(MOS.delete_entry)
+    find_entries = _offloaded(MOS.find_entries)
+    entry_namespaces = _offloaded(MOS.entry_namespaces)
 
     as_of = _view(MOS.as_of)
     rollback = _offloaded(MOS.rollback)

@@ -50,6 +50,7 @@ from memos_integrations.interface.activation_verbs import ActivationVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
+from memos_integrations.interface.entry_verbs import EntryReads, EntryVerbs
 from memos_integrations.interface.erase_verb import EraseVerb
 from memos_integrations.interface.fact_verbs import FactVerbs
 from memos_integrations.interface.familiar import FamiliarNames
@@ -96,7 +97,7 @@ Vectors: TypeAlias = VectorIndex | Callable[[str], VectorIndex]
 """A vector engine, or what makes one for an embedder's fingerprint."""
 
 
-class MemoryView(FactVerbs, DocumentReads, GraphVerbs, VectorReads):
+class MemoryView(FactVerbs, DocumentReads, GraphVerbs, VectorReads, EntryReads):
     """A read-only view of memory as it was: every reading verb, answered at one instant."""
 
 
@@ -118,6 +119,7 @@ class MOS(
     AnalyticsVerbs,
     ActivationVerbs,
     VectorVerbs,
+    EntryVerbs,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 

@@ -2,7 +2,8 @@
 each of its sentences.
 
 Who and when make a memory findable; the bare words are what a question in the first person is
-near to; a long memory is often meant for one sentence of it. Called by the fine stage, outside
+near to; a long memory is often meant for one sentence of it. Of an entry the searched fields stand
+in the places of the bare words and the sentences. Called by the fine stage, outside
 any transaction; ``keep`` runs inside its effect.
 """
 
@@ -19,6 +20,7 @@ from memos_integrations.cube.ports import Embedder, Matrix, Vector
 from memos_integrations.infrastructure.vault.indexed_text import bare_text, indexed_text
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.entry_texts import searched_texts
 from memos_integrations.operation.reading.segments import sentences
 
 WHOLE = -1
@@ -51,6 +53,7 @@ def wordings(vault: MemVault, items: Sequence[int], *, model: str) -> list[Wordi
         rows = connection.execute(
             "SELECT t.tid, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
             "FROM version v JOIN content t ON t.tid = v.tid "
+            "LEFT JOIN entry n ON n.iid = v.iid "
             "LEFT JOIN embedding e ON e.tid = t.tid AND e.model = ?1 "
             "LEFT JOIN part_vector p ON p.tid = t.tid AND p.part = 0 AND p.model = ?1 "
             "JOIN cube c ON c.cid = v.cid "

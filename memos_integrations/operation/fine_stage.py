@@ -208,7 +208,9 @@ def _original(tx: Transaction, row: Stored) -> Stored | None:
         "AND v.state IN ('generated', 'activated', 'frozen') AND i.owner = m.owner "
         "AND i.visibility = m.visibility AND i.labels IS m.labels AND i.trust = m.trust "
         "AND i.expires IS m.expires AND i.quarantined = 0 AND i.drawn_from IS NULL "
-        "AND v.memory_type = ? AND v.valid_to IS ? ORDER BY o.tid LIMIT 1",
+        "AND v.memory_type = ? AND v.valid_to IS ? "
+        # What a name holds may be another thing tomorrow, so nothing else is folded into it.
+        "AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.iid = o.iid) ORDER BY o.tid LIMIT 1",
         (row.iid, row.tid, row.iid, 2**63 - 2, row.memory_type, row.valid_to),
     ).fetchone()
     return None if found is None else next(iter(current(tx, [found[0]])), None)

@@ -189,7 +189,7 @@ _LOG_RULES = (
             f"SELECT d.iid FROM {table} d LEFT JOIN item i ON i.iid = d.iid "  # noqa: S608
             "WHERE i.iid IS NULL",
         )
-        for table in ("fact", "heat", "mention", "sketch", "spoken_time")
+        for table in ("entry", "fact", "heat", "mention", "sketch", "spoken_time")
     ),
     (
         "record without its cube",
@@ -211,6 +211,10 @@ _LOG_RULES = (
         "WHERE i.drawn_from IS NOT NULL AND (f.iid IS NULL OR s.iid IS NULL) "
         "UNION ALL SELECT f.iid FROM fact f JOIN item i ON i.iid = f.iid "
         "WHERE i.drawn_from IS NULL",
+    ),
+    (
+        "name in another cube than its memory",
+        "SELECT n.iid FROM entry n JOIN item i ON i.iid = n.iid WHERE i.cid <> n.cid",
     ),
     (
         "time that runs backwards in the log",

@@ -35,6 +35,7 @@ CROSS JOIN version v ON v.iid = w.value AND v.seq_to > ?
 CROSS JOIN item i ON i.iid = v.iid
 CROSS JOIN content t ON t.tid = v.tid
 WHERE i.drawn_from IS NULL AND v.kind = 'plaintext'
+  AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.iid = v.iid)
   AND v.state IN ('generated', 'activated', 'frozen')
   AND v.memory_type IN (SELECT value FROM json_each(?))
   AND (v.origin IN ('user_input', 'import') OR (v.origin = 'inference' AND v.model IS NULL))

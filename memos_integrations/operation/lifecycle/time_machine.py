@@ -18,6 +18,11 @@ from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import CubePath, Seq
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault import records
+from memos_integrations.infrastructure.vault.entries import (
+    copy_names,
+    holders_of_same,
+    take_fields,
+)
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
 from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
@@ -122,6 +127,7 @@ def fork(
     _copy_links(tx, branch, new, seq)
     adopt(tx, branch.cid)
     copy_marks(tx, branch.cid, new)
+    copy_names(tx, branch.cid, new, upto=seq)
     records.fork(tx, source.cid, branch.cid, instant=instant)
     if source.embedding:
         tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (source.embedding, branch.cid))
@@ -261,6 +267,8 @@ def merge_branch(
     take = plan.take + (plan.conflicts if on_conflict == "theirs" else [])
     changed = [_take(tx, *each, reason=reason) for each in take]
     made = _insert_copies(tx, base, plan.new, reason=reason)
+    new = {row.iid: item.iid for row, item in zip(plan.new, made, strict=True)}
+    copy_names(tx, base.cid, new)
     queue_cube(tx, base.cid)
     if tx.governed(Permission.WRITE).gates([branch.cid])[0].open:
         # Whoever may only read the branch leaves its mark alone: its owner's next merge counts.
@@ -286,7 +294,21 @@ def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
             continue
         found = plan.take if _face(mine) == _face(then) else plan.conflicts
         found.append((mine, theirs, copied))
+    _settle_names(tx, base, plan)
     return plan
+
+
+def _settle_names(tx: Transaction, base: CubeRow, plan: _Merge) -> None:
+    """A name that both sides gave to a memory of their own is a conflict, not two memories."""
+    holders = holders_of_same(tx, base.cid, [row.iid for row in plan.new])
+    leaving = {mine.iid for mine, theirs, _ in plan.take if theirs.tid is None}
+    ours = {row.iid: row for row in current(tx, list(holders.values())) if row.iid not in leaving}
+    for theirs in list(plan.new):
+        mine = ours.get(holders.get(theirs.iid, 0))
+        if mine is not None and mine.tid is not None:
+            plan.new.remove(theirs)
+            if _face(mine) != _face(theirs):
+                plan.conflicts.append((mine, theirs, mine))
 
 
 def _drawn(tx: Transaction, cube: CubeRow) -> set[int]:
@@ -315,6 +337,7 @@ def _take(tx: Transaction, ours: Stored, theirs: Stored, copied: Stored, *, reas
         same = ours.tid is not None and (theirs.text, theirs.data) == (copied.text, copied.data)
         words = None if same else copy_of(theirs, tx)
         tx.revise(governed, reason=reason, words=words, state=state.value, stale=0, **columns)
+        take_fields(tx, ours.iid, theirs.iid)
     mark_stale(tx, ours, reason="was changed by a merged branch")
     return ours.id
 

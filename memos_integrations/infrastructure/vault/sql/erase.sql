@@ -44,6 +44,9 @@ DELETE FROM mention WHERE iid IN (SELECT value FROM json_each(:items))
 -- name: tool_calls
 DELETE FROM tool_call WHERE iid IN (SELECT value FROM json_each(:items))
 
+-- name: entries
+DELETE FROM entry WHERE iid IN (SELECT value FROM json_each(:items))
+
 -- name: usage
 DELETE FROM usage WHERE iid IN (SELECT value FROM json_each(:items))
 

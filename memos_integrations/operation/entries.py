@@ -1,0 +1,164 @@
+"""Writing entries: what a batch asks for becomes new memories, versions and tombstones.
+
+Called by the facade inside one transaction, with drafts that are checked already; asks the
+lifecycle for every step, so a legal hold holds for names as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.draft import Draft
+from memos_integrations.cube.events import EventKind
+from memos_integrations.cube.header import TOMBSTONES, State
+from memos_integrations.cube.ids import CubePath
+from memos_integrations.infrastructure.vault.entries import (
+    Name,
+    give_names,
+    holders,
+    keep_fields,
+    put_off,
+)
+from memos_integrations.infrastructure.vault.rows import Stored, dumps
+from memos_integrations.infrastructure.vault.stored import current
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.operation.executor import Executor
+from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
+from memos_integrations.operation.lifecycle.states import Event, next_state
+from memos_integrations.operation.lifecycle.truth import mark_stale
+
+_ITEMS_PER_TASK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A value for a name, as the memory that is to hold it."""
+
+    draft: Draft
+    fields: tuple[str, ...]
+    ttl_micros: int | None
+
+
+Wanted: TypeAlias = Put | None
+"""``None`` is a deletion."""
+Names: TypeAlias = Mapping[tuple[CubePath, str, str], Wanted]
+"""(cube, encoded namespace, key) -> what it is to hold."""
+
+
+class EntryWriter:
+    """Writes batches of entries. Holds no state but the parts it writes through."""
+
+    def __init__(self, executor: Executor, lifecycle: MemLifecycle, *, embeds: bool) -> None:
+        self._executor = executor
+        self._lifecycle = lifecycle
+        self._embeds = embeds
+
+    def write(self, tx: Transaction, names: Names) -> None:
+        """Have every name hold what is wanted. Any refusal undoes all of it."""
+        by_cube: dict[CubePath, dict[tuple[str, str], Wanted]] = {}
+        for (path, space, key), wanted in names.items():
+            by_cube.setdefault(path, {})[space, key] = wanted
+        for path, entries in by_cube.items():
+            cube = self._cube(tx, path, entries.values())
+            if cube is not None:
+                self._write_cube(tx, cube, entries)
+
+    def _cube(self, tx: Transaction, path: CubePath, wanted: Iterable[Wanted]) -> CubeRow | None:
+        """The cube, made where something is put into it; nothing is deleted from one not there."""
+        if any(wanted):
+            return self._executor.cube_for_writing(tx, path)
+        cube = tx.find_cube(path)
+        if cube is None:
+            self._executor.ensure_own_name(tx, path)
+        else:
+            tx.gate(cube, Permission.WRITE)
+        return cube
+
+    def _write_cube(
+        self, tx: Transaction, cube: CubeRow, entries: Mapping[tuple[str, str], Wanted]
+    ) -> None:
+        names: dict[Name, Wanted] = {(cube.cid, *name): each for name, each in entries.items()}
+        held = self._held(tx, list(names))
+        new = {name: put for name, put in names.items() if put is not None and name not in held}
+        changed = [(held[n], put) for n, put in names.items() if put is not None and n in held]
+        gone = [held[name] for name, put in names.items() if put is None and name in held]
+        made = self._insert(tx, cube, new)
+        for old, put in changed:
+            self._revise(tx, old, put)
+        for old in gone:
+            self._lifecycle.delete(tx, old.id, reason="deleted")
+        _audit(tx, cube, "put", [*made.values(), *(old.id for old, _ in changed)])
+        _audit(tx, cube, "delete", [old.id for old in gone])
+        words = [iid for iid, put in zip(made, new.values(), strict=True) if put.fields]
+        self._queue(tx, cube, words + [old.iid for old, put in changed if put.fields])
+
+    def _held(self, tx: Transaction, names: Sequence[Name]) -> dict[Name, Stored]:
+        """What the names hold now, all of it the principal's to write. Raises ``AccessDenied``."""
+        iids = holders(tx, names)
+        rows = {row.iid: row for row in current(tx, list(iids.values()))}
+        found = {name: rows[iid] for name, iid in iids.items() if _lives(tx, rows[iid])}
+        for row in rows.values():
+            if State(row.state) not in TOMBSTONES and not _lives(tx, row):
+                self._lifecycle.expire(tx, row, reason="time to live ran out")
+        tx.items([row.id for row in found.values()])
+        return found
+
+    def _insert(self, tx: Transaction, cube: CubeRow, new: Mapping[Name, Put]) -> dict[int, str]:
+        """Item row -> id of the memories made, in the order given."""
+        made = tx.insert(cube, [put.draft for put in new.values()], reason="put")
+        pairs = zip(made, new.items(), strict=True)
+        give_names(tx, [(item.iid, name, p.fields, p.ttl_micros) for item, (name, p) in pairs])
+        return {item.iid: item.id for item in made}
+
+    def _revise(self, tx: Transaction, old: Stored, put: Put) -> None:
+        """The next version of what a name holds; it comes back from an archive or a merge."""
+        merged = old.state == State.MERGED
+        next_state(State(old.state), Event.SPLIT if merged else Event.REVISE, item=old.id)
+        draft = put.draft
+        tx.revise(
+            old,
+            reason="put",
+            words=draft,
+            state=draft.state,
+            time=draft.time,
+            valid_from=draft.time,
+            valid_to=None,
+            agent=draft.agent,
+            origin=draft.origin,
+            provenance=draft.provenance,
+            stale=0,
+            merged_into=None,
+        )
+        sql = "UPDATE item SET expires = ?, trust = ? WHERE iid = ?"
+        tx.execute(sql, (draft.expires, draft.trust, old.iid))
+        keep_fields(tx, old.iid, put.fields, put.ttl_micros)
+        mark_stale(tx, old, reason="was put anew")
+
+    def _queue(self, tx: Transaction, cube: CubeRow, items: Sequence[int]) -> None:
+        for start in range(0, len(items) if self._embeds else 0, _ITEMS_PER_TASK):
+            queue_fine_stage(tx, cube.cid, items[start : start + _ITEMS_PER_TASK])
+
+
+def refresh(tx: Transaction, ends: Mapping[int, int]) -> None:
+    """Put off the end of entries that were read, and have the indexes know of it."""
+    done = put_off(tx, ends)
+    rows = tx.execute(_CUBES, (dumps(done),)).fetchall()
+    for iid, cid in rows:
+        tx.emit(EventKind.ACCESS, cid, iid)
+
+
+_CUBES = "SELECT iid, cid FROM item WHERE iid IN (SELECT value FROM json_each(?))"
+
+
+def _lives(tx: Transaction, row: Stored) -> bool:
+    ended = row.expires is not None and row.expires <= tx.now and not row.legal_hold
+    return State(row.state) not in TOMBSTONES and not ended
+
+
+def _audit(tx: Transaction, cube: CubeRow, action: str, ids: Sequence[str]) -> None:
+    if ids:
+        tx.audit(action, cube=cube.path, items=ids, reason=action)
