@@ -75,13 +75,14 @@ class Columns:
     span_start: NDArray[np.int64]
     span_end: NDArray[np.int64]
 
+    @property
+    def has_facts(self) -> bool:
+        """Whether any row restates another memory."""
+        return self.talk < len(self.items)
+
     def rows(self, items: Rows) -> NDArray[np.int64]:
         """The row of each item; -1 where it is not held."""
-        at = np.searchsorted(self.items, items)
-        at = np.minimum(at, max(len(self.items) - 1, 0))
-        if not len(self.items):
-            return np.full(len(items), -1, dtype=np.int64)
-        return np.where(self.items[at] == items, at, -1)
+        return find(self.items, items)
 
     def beside(self, rows: NDArray[np.int64], step: int | NDArray[np.int64]) -> NDArray[np.int64]:
         """The row ``step`` turns later in the same session (earlier for negative); -1 for none.

@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ports import Matrix, Proposal, Rows, Vector, VectorEntry
+from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.selection import (
+    ascending,
+    best_first,
+    reached_by,
+)
 
 _GATHER_SHARE: Final = 0.15
 """Below this share of the rows, gathering them beats the full product (measured: 0.15 to 0.3
@@ -28,6 +34,7 @@ _FIRST_ROWS: Final = 64
 _COMPACT_BELOW: Final = 0.25
 """A delete that leaves a smaller share of the used rows alive gives the memory back."""
 _CHUNK_ROWS: Final = 1024
+_NONE: Rows = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +49,8 @@ class _Snapshot:
     rows: Rows
     """The matrix row of each."""
     versions: Rows
-
-    @property
-    def in_order(self) -> bool:
-        """Whether the matrix holds the live items in item order, and nothing else."""
-        rows = self.rows
-        return rows.size == self.used and (
-            not rows.size or bool((rows[1:] > rows[:-1]).all() and rows[0] == 0)
-        )
+    in_order: bool
+    """Whether the matrix holds the live items in item order, and nothing else."""
 
     @property
     def dim(self) -> int:
@@ -120,20 +121,32 @@ class NumpyVectors:
 
         An item's score is the same to the last bit with and without ``within``.
         """
+        shot, places, scores = self._nearest(cube, vector, limit, within)
+        if shot is None:
+            return []
+        hits = (shot.items[places].tolist(), shot.versions[places].tolist(), scores.tolist())
+        return list(map(Proposal, *hits))
+
+    def nearest(self, cube: int, vector: Vector, *, limit: int, within: Rows | None = None) -> Rows:
+        """The items of ``search`` alone."""
+        shot, places, _ = self._nearest(cube, vector, limit, within)
+        return _NONE if shot is None else shot.items[places]
+
+    def _nearest(
+        self, cube: int, vector: Vector, limit: int, within: Rows | None
+    ) -> tuple[_Snapshot | None, Rows, NDArray[np.float32]]:
+        """Directory places in one snapshot, best first, and their scores."""
         shot = self._cubes.get(cube)
         query = _question(vector, shot)
-        if shot is None or limit < 1:
-            return []
-        places = None if within is None else _places(shot, _ascending(within))
-        if places is not None and not places.size:
-            return []
-        nearest = _near_top(_quick_scores(shot, query, places), limit)
-        places = nearest if places is None else places[nearest]
-        scores = _cosines(shot, shot.rows[places], query)
-        best = np.argsort(-scores, kind="stable")[:limit]  # stable: places are in item order
-        found = places[best]
-        hits = (shot.items[found].tolist(), shot.versions[found].tolist(), scores[best].tolist())
-        return [Proposal(*hit) for hit in zip(*hits, strict=True)]
+        places = None if shot is None or within is None else _places(shot, ascending(within))
+        if shot is None or limit < 1 or (places is not None and not places.size):
+            return None, _NONE, np.empty(0, np.float32)
+        quick, exact = _quick_scores(shot, query, places)
+        near = _near_top(quick, limit)
+        places = near if places is None else places[near]
+        scores = quick[near] if exact else _cosines(shot, shot.rows[places], query)
+        best = best_first(scores, places, limit)  # places are in item order
+        return shot, places[best], scores[best]
 
     def scores(self, cube: int, vector: Vector, items: Rows) -> NDArray[np.float32]:
         """Cosine per item in the order asked; ``nan`` where the item has no vector."""
@@ -206,12 +219,6 @@ def newest(items: Rows, versions: Rows) -> NDArray[np.int64]:
     return order[last]
 
 
-def _ascending(items: Rows) -> Rows:
-    """``items`` sorted and without repeats; a plain check spares the usual sorted ones."""
-    array = np.asarray(items, dtype=np.int64)
-    return array if bool((array[1:] > array[:-1]).all()) else np.unique(array)
-
-
 def _find(shot: _Snapshot, items: Rows) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where each item stands in the directory (or would), and whether it is there."""
     places = shot.items.searchsorted(items)
@@ -222,28 +229,38 @@ def _find(shot: _Snapshot, items: Rows) -> tuple[NDArray[np.int64], NDArray[np.b
 
 
 def _places(shot: _Snapshot, items: Rows) -> NDArray[np.int64]:
-    places, known = _find(shot, items)
-    return places[known]
+    places = find(shot.items, items)
+    return places if not places.size or places.min() >= 0 else places[places >= 0]
 
 
 def _quick_scores(
     shot: _Snapshot, query: Vector, places: NDArray[np.int64] | None
-) -> NDArray[np.float32]:
-    """Scores of these directory places (of all: ``None``), off by rounding."""
+) -> tuple[NDArray[np.float32], bool]:
+    """Scores of these directory places (of all: ``None``), and whether they are exact or off by
+    rounding."""
+    if places is None and shot.in_order:
+        return _products(shot.matrix[: shot.used], query)
     rows = shot.rows if places is None else shot.rows[places]
+    if _is_run(rows):
+        return _products(shot.matrix[rows[0] : rows[-1] + 1], query)
     if rows.size < _GATHER_SHARE * shot.used:
         return _products(shot.matrix.take(rows, axis=0), query)
-    scores = _products(shot.matrix[: shot.used], query)
-    return scores if places is None and shot.in_order else scores[rows]
+    scores, exact = _products(shot.matrix[: shot.used], query)
+    return scores[rows], exact
 
 
-def _products(matrix: Matrix, query: Vector) -> NDArray[np.float32]:
-    """The product of each row. Few rows are one thread's work: BLAS would wake its threads for
-    them, which on a busy machine costs twenty times the product itself (measured)."""
-    if len(matrix) <= _ONE_THREAD_ROWS and hasattr(np, "vecdot"):
-        one_by_one: NDArray[np.float32] = np.vecdot(matrix, query)
-        return one_by_one
-    return matrix @ query
+def _is_run(rows: Rows) -> bool:
+    """Whether these rows are one stretch of the matrix, as those of a conversation often are."""
+    stretch = bool(rows.size) and int(rows[-1] - rows[0]) == rows.size - 1
+    return stretch and bool((rows[1:] > rows[:-1]).all())
+
+
+def _products(matrix: Matrix, query: Vector) -> tuple[NDArray[np.float32], bool]:
+    """The product of each row, and whether it is exact. Few rows are one thread's work: BLAS would
+    wake its threads for them, which on a busy machine costs twenty times the product itself."""
+    if len(matrix) <= _ONE_THREAD_ROWS:
+        return dots(matrix, query), True
+    return matrix @ query, False
 
 
 def _near_top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
@@ -254,8 +271,8 @@ def _near_top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     """
     if scores.size <= limit:
         return np.arange(scores.size)
-    edge = np.partition(scores, scores.size - limit)[scores.size - limit]
-    return np.flatnonzero(scores >= edge - np.float32(1e-4) * max(1, abs(edge)))
+    edge = reached_by(scores, limit)
+    return np.flatnonzero(scores >= np.float32(edge - 1e-4 * max(1, abs(edge))))
 
 
 def _cosines(shot: _Snapshot, rows: Rows, query: Vector) -> NDArray[np.float32]:
@@ -263,13 +280,26 @@ def _cosines(shot: _Snapshot, rows: Rows, query: Vector) -> NDArray[np.float32]:
     out = np.empty(rows.size, dtype=np.float32)
     for start in range(0, rows.size, _CHUNK_ROWS):
         part = slice(start, start + _CHUNK_ROWS)
-        np.sum(shot.matrix.take(rows[part], axis=0) * query, axis=1, out=out[part])
+        out[part] = dots(shot.matrix.take(rows[part], axis=0), query)
     return out
 
 
+def dots(matrix: Matrix, query: Vector) -> NDArray[np.float32]:
+    """The product of each row by one thread, whatever stands beside it."""
+    if hasattr(np, "vecdot"):  # from NumPy 2.0 on
+        products: NDArray[np.float32] = np.vecdot(matrix, query)
+    else:
+        products = np.sum(matrix * query, axis=1)
+    return products
+
+
 def _empty(dim: int) -> _Snapshot:
-    none = np.empty(0, dtype=np.int64)
-    return _Snapshot(np.empty((0, dim), dtype=np.float32), 0, none, none, none)
+    return _snapshot(np.empty((0, dim), dtype=np.float32), 0, _NONE, _NONE, _NONE)
+
+
+def _snapshot(matrix: Matrix, used: int, items: Rows, rows: Rows, versions: Rows) -> _Snapshot:
+    in_order = rows.size == used and bool((rows == np.arange(used)).all())
+    return _Snapshot(matrix, used, items, rows, versions, in_order)
 
 
 def _not_outdated(old: _Snapshot, items: Rows, versions: Rows) -> NDArray[np.bool_]:
@@ -290,7 +320,7 @@ def _with(old: _Snapshot, items: Rows, versions: Rows, matrix: Matrix) -> _Snaps
     rows, held = old.rows.copy(), old.versions.copy()
     rows[places[known]], held[places[known]] = new_rows[known], versions[known]
     fresh, at = ~known, places[~known]
-    return _Snapshot(
+    return _snapshot(
         old.matrix,
         used,
         np.insert(old.items, at, items[fresh]),
@@ -302,7 +332,7 @@ def _with(old: _Snapshot, items: Rows, versions: Rows, matrix: Matrix) -> _Snaps
 def _only(old: _Snapshot, stay: NDArray[np.bool_]) -> _Snapshot:
     """The next snapshot, with only the items marked in ``stay``."""
     items, rows, versions = old.items[stay], old.rows[stay], old.versions[stay]
-    shot = _Snapshot(old.matrix, old.used, items, rows, versions)
+    shot = _snapshot(old.matrix, old.used, items, rows, versions)
     if items.size < _COMPACT_BELOW * old.used:
         return _compacted(shot, free=items.size // 2)
     return shot
@@ -313,4 +343,4 @@ def _compacted(old: _Snapshot, *, free: int) -> _Snapshot:
     size = old.items.size
     matrix = np.empty((max(_FIRST_ROWS, size + free), old.dim), dtype=np.float32)
     np.take(old.matrix, old.rows, axis=0, out=matrix[:size], mode="clip")  # "raise" would buffer
-    return _Snapshot(matrix, size, old.items, np.arange(size), old.versions)
+    return _snapshot(matrix, size, old.items, np.arange(size), old.versions)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from memos_integrations.cube.ports import Rows, Vector
 from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.growing import Growing, runs
-from memos_integrations.infrastructure.backends.numpy_vectors import stacked
+from memos_integrations.infrastructure.backends.numpy_vectors import dots, stacked
 
 BARE = 0
 """The part that holds the words without speaker and date; sentences are 1 and up."""
@@ -83,10 +83,12 @@ class PartVectors:
             return bare, sentence
         counts = shot.counts[places[known]]
         rows = runs(shot.starts[places[known]], counts)
-        close = shot.matrix.take(rows, axis=0) @ vector
-        owner, whole = np.repeat(known, counts), shot.bare[rows]
-        bare[owner[whole]] = close[whole]
-        np.fmax.at(sentence, owner[~whole], close[~whole])
+        close, whole = dots(shot.matrix.take(rows, axis=0), vector), shot.bare[rows]
+        bare[np.repeat(known, counts)[whole]] = close[whole]
+        if not whole.all():
+            close[whole] = -np.inf
+            best = np.maximum.reduceat(close, np.cumsum(counts) - counts)
+            sentence[known] = np.where(np.isneginf(best), np.nan, best)
         return bare, sentence
 
     def versions(self, cube: int) -> Mapping[int, int]:

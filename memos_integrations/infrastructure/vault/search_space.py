@@ -27,6 +27,7 @@ from memos_integrations.cube.ports import (
     VectorIndex,
 )
 from memos_integrations.infrastructure.backends.column_filters import passing
+from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.columns import (
     ColumnIndex,
     Columns,
@@ -58,6 +59,11 @@ class Room:
 
     cube: int
     rows: Rows | None
+    """Ascending."""
+
+    def open_of(self, items: Rows) -> Rows:
+        """Those of these items that may be proposed, in their order."""
+        return items if self.rows is None else items[find(self.rows, items) >= 0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import numpy as np
 
 from memos_integrations.cube.ports import Rows
 from memos_integrations.infrastructure.backends.columns import Columns
+from memos_integrations.infrastructure.backends.lexical import LexicalIndex
+from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.vault.search_space import Room, Space
 from memos_integrations.operation.operator.question import Query
 
@@ -30,8 +32,7 @@ class LexicalArm:
     name = "lexical"
 
     def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
-        found = space.text.search(room.cube, query.text, limit=limit, within=room.rows)
-        return np.fromiter((p.item for p in found), np.int64, len(found))
+        return _sharing_words(query, space, room, limit)
 
 
 class VectorArm:
@@ -42,6 +43,8 @@ class VectorArm:
     def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
         if query.vector is None or space.vectors is None:
             return _NOTHING
+        if isinstance(space.vectors, NumpyVectors):
+            return space.vectors.nearest(room.cube, query.vector, limit=limit, within=room.rows)
         found = space.vectors.search(room.cube, query.vector, limit=limit, within=room.rows)
         return np.fromiter((p.item for p in found), np.int64, len(found))
 
@@ -58,9 +61,7 @@ class TimeArm:
         rows = np.concatenate([_then(columns, span.start, span.end) for span in query.times])
         then = np.zeros(len(columns.items), np.bool_)  # many rows: sorting them would be slow
         then[rows] = True
-        items = columns.items[then]
-        if room.rows is not None:
-            items = items[np.isin(items, room.rows)]
+        items = room.open_of(columns.items[then])
         # Of a month of memories the arm cannot say which are meant; the newest stand for it.
         return items[::-1][:limit]
 
@@ -70,24 +71,29 @@ class NeighbourArm:
 
     name = "neighbour"
     _SEEDS = 24
-    _REACH = 2
+    _STEPS = np.arange(-2, 3)[:, None]
 
     def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
         columns = space.columns(room.cube)
         if columns is None:
             return _NOTHING
-        found = space.text.search(room.cube, query.text, limit=self._SEEDS, within=room.rows)
-        seeds = np.fromiter((p.item for p in found), np.int64, len(found))
-        rows = columns.rows(seeds)
-        steps = np.arange(-self._REACH, self._REACH + 1)[:, None]
-        near = np.unique(columns.beside(rows[rows >= 0], steps))
-        items = columns.items[near[near >= 0]]
-        if room.rows is not None:
-            items = items[np.isin(items, room.rows)]
-        return items[:limit]
+        rows = columns.rows(_sharing_words(query, space, room, limit)[: self._SEEDS])
+        rows = rows[columns.session[rows] >= 0] if len(columns.items) else rows
+        if not len(rows):
+            return _NOTHING
+        near = np.unique(columns.beside(rows, self._STEPS))
+        return room.open_of(columns.items[near[near >= 0]])[:limit]
 
 
 _NOTHING: Rows = np.zeros(0, dtype=np.int64)
+
+
+def _sharing_words(query: Query, space: Space, room: Room, limit: int) -> Rows:
+    """Items that share words with the question, best first. Asked for again, it costs nothing."""
+    if isinstance(space.text, LexicalIndex):
+        return space.text.nearest(room.cube, query.text, limit=limit, within=room.rows)
+    found = space.text.search(room.cube, query.text, limit=limit, within=room.rows)
+    return np.fromiter((p.item for p in found), np.int64, len(found))
 
 
 def _then(columns: Columns, start: int, end: int) -> Rows:

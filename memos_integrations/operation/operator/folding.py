@@ -17,13 +17,12 @@ from memos_integrations.operation.operator.pool import Pool
 
 def with_sources(items: Rows, columns: Columns | None, room: Room) -> Rows:
     """The proposed items, and the sources of the facts among them as far as they may be shown."""
-    if columns is None or not len(items):
+    if columns is None or not len(items) or not columns.has_facts:
         return items
     rows = columns.rows(items)
     sources = columns.drawn_from[rows[rows >= 0]]
     sources = sources[(sources >= 0) & (columns.rows(sources) >= 0)]
-    if room.rows is not None:
-        sources = sources[np.isin(sources, room.rows)]
+    sources = room.open_of(sources)
     return items if not len(sources) else np.union1d(items, sources)
 
 
@@ -35,7 +34,7 @@ def fold(
     A source takes the score of its best fact, with that fact's values, if it is the higher one.
     """
     columns = pool.columns
-    if columns is None or not len(pool):
+    if columns is None or not len(pool) or not columns.has_facts:
         return pool.items, scores, values
     source = np.where(pool.rows >= 0, columns.drawn_from[pool.rows], -1)
     at = np.minimum(np.searchsorted(pool.items, source), len(pool) - 1)

@@ -6,12 +6,13 @@ only, so a ranking costs the same in a cube of a thousand and of a million.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memos_integrations.cube.ports import Rows, TermCounts, Vector
+from memos_integrations.cube.ports import Rows, TermCounts, TextIndex, Vector
 from memos_integrations.infrastructure.backends.columns import Columns
 from memos_integrations.infrastructure.backends.lexical import K1, B
 from memos_integrations.infrastructure.vault.search_space import Space
@@ -25,7 +26,8 @@ _WINDOW = 1
 
 
 class Pool:
-    """Proposed items of one cube. ``own`` is the question in the first person's words."""
+    """Proposed items of one cube, ascending. ``own`` is the question in the first person's
+    words."""
 
     def __init__(
         self,
@@ -42,15 +44,12 @@ class Pool:
         self.items = items
         self.speakers = speakers
         """Numbers of the speakers that the question names."""
+        self.columns: Columns | None = space.columns(cube)
         self._space = space
         self._own = own
 
     def __len__(self) -> int:
         return len(self.items)
-
-    @cached_property
-    def columns(self) -> Columns | None:
-        return self._space.columns(self.cube)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -59,8 +58,9 @@ class Pool:
             return np.full(len(self.items), -1, dtype=np.int64)
         return self.columns.rows(self.items)
 
-    def zeros(self) -> Floats:
-        return np.zeros(len(self.items), dtype=np.float32)
+    @cached_property
+    def wants_advice(self) -> bool:
+        return self.query.wants_advice
 
     # -- meaning ------------------------------------------------------------------------------
 
@@ -68,7 +68,7 @@ class Pool:
     def cosine(self) -> Floats:
         """Closeness of the question to the memory with its speaker and date."""
         if self.query.vector is None or self._space.vectors is None:
-            return self.zeros()
+            return np.zeros(len(self.items), dtype=np.float32)
         return _known(self._space.vectors.scores(self.cube, self.query.vector, self.items))
 
     @cached_property
@@ -87,39 +87,40 @@ class Pool:
     @cached_property
     def words(self) -> Floats:
         """BM25 as a share of the most the question could score."""
-        return self._space.text.scores(self.cube, self.query.text, self.items)
+        middle: Floats = self._shares[len(self._shares) // 2]
+        return middle
+
+    @cached_property
+    def near_words(self) -> Floats:
+        """The best share of words of the memory and the turns around it, less the further away."""
+        if len(self._shares) == 1:
+            return self.words
+        nearest: Floats = (self._shares * _FADE).max(axis=0)
+        return nearest
 
     @cached_property
     def window_words(self) -> Floats:
         """The same over each memory together with the turns right before and after it."""
         text = self._space.text
-        if self.columns is None or not isinstance(text, TermCounts):
+        if self.columns is None or not _counts(text):
             return self.words
-        around = self._around[REACH - _WINDOW : REACH + _WINDOW + 1]
-        counts, idf, lengths, average = text.counts(self.cube, self.query.text, around.ravel())
-        folds = len(around)
-        terms = counts.reshape(folds, len(self.items), -1).sum(axis=0)
-        length = lengths.reshape(folds, len(self.items)).sum(axis=0)
-        norm = K1 * (1 - B + B * length / max(average * folds, 1e-9))
+        middle = len(self._around) // 2
+        around = self._around[max(middle - _WINDOW, 0) : middle + _WINDOW + 1]
+        asked, back = self._asked(around)
+        counts, idf, lengths, average = text.counts(self.cube, self.query.text, asked)
+        terms = _and_none(counts)[back].sum(axis=0)
+        length = _and_none(lengths)[back].sum(axis=0)
+        norm = K1 * (1 - B + B * length / max(average * (2 * _WINDOW + 1), 1e-9))
         share = (terms / (terms + norm[:, None] + 1e-9)) @ idf
         window: Floats = (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
         return window
 
     @cached_property
-    def near_words(self) -> Floats:
-        """The best share of words of the memory and the turns around it, less the further away."""
-        if self.columns is None:
-            return self.words
-        asked, back = np.unique(self._around, return_inverse=True)
-        shares = self._space.text.scores(self.cube, self.query.text, asked)[back]
-        nearest: Floats = (shares.reshape(self._around.shape) * _FADE).max(axis=0)
-        return nearest
-
-    @cached_property
-    def session_words(self) -> Floats:
+    def session_words(self) -> Floats | None:
         """The best share of words among the pool's memories of the same session."""
-        if self.columns is None or not len(self.items):
-            return self.zeros()
+        if len(self._around) == 1:
+            return None
+        assert self.columns is not None  # noqa: S101  -- there are surroundings
         session = np.where(self.rows >= 0, self.columns.session[self.rows], -1)
         best = np.zeros(int(session.max(initial=-1)) + 2, dtype=np.float32)
         np.maximum.at(best, session + 1, self.words)
@@ -128,14 +129,41 @@ class Pool:
         return of_session
 
     @cached_property
-    def _around(self) -> Rows:
-        """Shape (2 * REACH + 1, items): the item so many turns before, itself in the middle, and
-        after it in its session; -1 for none."""
-        assert self.columns is not None  # noqa: S101  -- asked for where there are columns only
-        rows = self.columns.beside(np.maximum(self.rows, 0), _STEPS)
-        around = np.where((rows >= 0) & (self.rows >= 0), self.columns.items[rows], -1)
-        around[REACH] = self.items
+    def _shares(self) -> Floats:
+        """The share of words of everything in ``_around``; 0 for none."""
+        if self.columns is None:
+            return self._space.text.scores(self.cube, self.query.text, self.items)[None]
+        asked, back = self._asked(self._around)
+        shares: Floats = _and_none(self._space.text.scores(self.cube, self.query.text, asked))[back]
+        return shares
+
+    @cached_property
+    def _around(self) -> NDArray[np.int64]:
+        """Shape (2 * REACH + 1, items): the row so many turns before, its own in the middle, and
+        after it in its session; -1 for none. Shape (1, items) where nothing is of a session."""
+        columns, rows = self.columns, self.rows
+        if columns is None or not bool((columns.session[rows] >= 0).any()):
+            return rows[None]
+        around = columns.beside(np.maximum(rows, 0), _STEPS)
+        around[:, rows < 0] = -1
+        around[REACH] = rows
         return around
+
+    def _asked(self, around: NDArray[np.int64]) -> tuple[Rows, NDArray[np.int64]]:
+        """The items of these rows, each once, and which of them stands where; the place behind
+        the last for none. The pool's own items are there even if they have no row."""
+        assert self.columns is not None  # noqa: S101  -- asked for where there are columns only
+        marked = np.zeros(len(self.columns.items) + 1, np.bool_)
+        marked[around] = True  # the last place is that of -1
+        held = np.flatnonzero(marked[:-1])
+        places = np.empty(len(marked), np.int64)
+        places[held] = np.arange(len(held))
+        lost = self.items[self.rows < 0]
+        places[-1] = len(held) + len(lost)
+        back = places[around]
+        if len(lost):
+            back[len(around) // 2, self.rows < 0] = np.arange(len(held), len(held) + len(lost))
+        return np.concatenate((self.columns.items[held], lost)), back
 
 
 _STEPS = np.arange(-REACH, REACH + 1)[:, None]
@@ -144,5 +172,23 @@ _FADE = np.asarray([0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 0.9, 0.75, 0.6, 0.5, 0.4], dt
 ]
 
 
+@lru_cache(maxsize=16)
+def _of_counts(kind: type[TextIndex]) -> bool:
+    return issubclass(kind, TermCounts)
+
+
+def _counts(text: TextIndex) -> TypeGuard[TermCounts]:
+    """As ``isinstance``, which for a protocol takes longer than what is asked of it."""
+    return _of_counts(type(text))
+
+
+def _and_none(values: Floats) -> Floats:
+    """These, and a last one of zeros that stands for none."""
+    return np.concatenate((values, np.zeros((1, *values.shape[1:]), np.float32)))
+
+
 def _known(values: Floats) -> Floats:
-    return np.nan_to_num(values, nan=0.0)
+    absent = np.isnan(values)
+    if absent.any():
+        values[absent] = 0
+    return values

@@ -44,12 +44,19 @@ class Ranking:
     """Which signals count, and how much; ``without`` and ``with_weights`` give other ones."""
 
     weights: Mapping[str, float] = field(default_factory=lambda: _WEIGHTS)
+    signals: tuple[RankSignal, ...] = field(init=False, repr=False, compare=False)
+    """The signals that are switched on."""
+    _weights: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _ensure_known(self.weights)
         for name, weight in self.weights.items():
             if not np.isfinite(weight):
                 raise UsageError(f"the weight of {name} must be a finite number")
+        signals = tuple(signal for signal in SIGNALS if self.weights.get(signal.name))
+        object.__setattr__(self, "signals", signals)
+        weights = np.asarray([self.weights[signal.name] for signal in signals], np.float64)
+        object.__setattr__(self, "_weights", weights)
 
     @classmethod
     def default(cls) -> Ranking:
@@ -65,28 +72,25 @@ class Ranking:
         """The same ranking with other weights for the signals named."""
         return Ranking({**self.weights, **weights})
 
-    @property
-    def signals(self) -> tuple[RankSignal, ...]:
-        """The signals that are switched on."""
-        return tuple(signal for signal in SIGNALS if self.weights.get(signal.name))
-
     def values(self, pool: Pool) -> NDArray[np.float32]:
         """Shape (items, signals): the value of each switched-on signal for each item."""
-        if not self.signals or not len(pool):
-            return np.zeros((len(pool), len(self.signals)), dtype=np.float32)
-        return np.stack([signal.values(pool) for signal in self.signals], axis=1)
+        values = np.zeros((len(pool), len(self.signals)), dtype=np.float32)
+        if len(pool):
+            for column, signal in enumerate(self.signals):
+                found = signal.values(pool)
+                if found is not None:
+                    values[:, column] = found
+        return values
 
     def scores(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Shape (items,): the sum of weight times value."""
-        weights = np.asarray([self.weights[signal.name] for signal in self.signals])
-        scores: NDArray[np.float64] = values.astype(np.float64) @ weights
+        scores: NDArray[np.float64] = values.astype(np.float64) @ self._weights
         return scores
 
     def supported(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Shape (items,): whether anything speaks for a memory. One that only had nothing said
         against it is no hit; one that was only marked down still is."""
-        weights = np.asarray([max(self.weights[signal.name], 0.0) for signal in self.signals])
-        spoken_for: NDArray[np.bool_] = values.astype(np.float64) @ weights > 0
+        spoken_for: NDArray[np.bool_] = values @ np.maximum(self._weights, 0.0) > 0
         return spoken_for
 
     def terms(self, values: Sequence[float]) -> tuple[Signal, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,16 @@ class Ranked:
     """Shape (memories, signals)."""
     complete: bool
     """Whether the arms had nothing more to propose."""
+
+    def taken(self, which: NDArray[Any]) -> Ranked:
+        """Those of these places (or flags), in this order."""
+        return Ranked(
+            self.cubes[which],
+            self.items[which],
+            self.scores[which],
+            self.values[which],
+            self.complete,
+        )
 
 
 class MemOperator:
@@ -144,7 +155,7 @@ class MemOperator:
         size: int,
     ) -> Ranked:
         proposed = [arm.propose(query, space, room, limit=size) for arm in self._arms]
-        items = np.unique(np.concatenate([*proposed, _NOTHING]))
+        items = _each_once(proposed)
         pool = Pool(
             query,
             space,
@@ -155,10 +166,9 @@ class MemOperator:
         )
         values = self.ranking.values(pool)
         kept, scores, values = fold(pool, self.ranking.scores(values), values)
-        hit = self.ranking.supported(values)
-        kept, scores, values = kept[hit], scores[hit], values[hit]
         complete = all(len(each) < size for each in proposed)
-        return Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
+        ranked = Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
+        return ranked.taken(self.ranking.supported(values))
 
     def proposals(
         self,
@@ -224,7 +234,10 @@ class MemOperator:
         return found[:limit]
 
 
-_NOTHING: Rows = np.zeros(0, dtype=np.int64)
+def _each_once(proposed: Sequence[Rows]) -> Rows:
+    """The items of all arms, ascending."""
+    items = np.sort(np.concatenate(proposed)) if proposed else np.zeros(0, np.int64)
+    return items[np.diff(items, prepend=-1) > 0]
 
 
 def _merged(parts: Sequence[Ranked], *, signals: int) -> Ranked:
@@ -232,10 +245,11 @@ def _merged(parts: Sequence[Ranked], *, signals: int) -> Ranked:
     if not parts:
         none = np.zeros(0, dtype=np.int64)
         return Ranked(none, none, np.zeros(0), np.zeros((0, signals), np.float32), True)
+    if len(parts) == 1:
+        return parts[0].taken(np.argsort(-parts[0].scores, kind="stable"))
     cubes = np.concatenate([part.cubes for part in parts])
     items = np.concatenate([part.items for part in parts])
     scores = np.concatenate([part.scores for part in parts])
     values = np.concatenate([part.values for part in parts])
-    order = np.lexsort((items, cubes, -scores))
-    complete = all(part.complete for part in parts)
-    return Ranked(cubes[order], items[order], scores[order], values[order], complete)
+    whole = Ranked(cubes, items, scores, values, all(part.complete for part in parts))
+    return whole.taken(np.lexsort((items, cubes, -scores)))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from memos_integrations.infrastructure.backends.columns import Columns, Mark
 from memos_integrations.operation.operator.pool import Floats, Pool
 
-Values: TypeAlias = Callable[[Pool], Floats]
+Values: TypeAlias = Callable[[Pool], Floats | None]
+"""``None`` where no memory has any of it."""
 
 _ADVICE_SHARE = 0.15
 """What is left of word matches in the surroundings when advice is asked for: ``"Where can I
@@ -36,42 +37,44 @@ class RankSignal:
         return self.why.format(value=value)
 
 
-def _window(pool: Pool) -> Floats:
-    return pool.window_words * _trust_around(pool)
+def _window(pool: Pool) -> Floats | None:
+    return _trusted(pool, pool.window_words)
 
 
-def _nearness(pool: Pool) -> Floats:
-    return pool.near_words * _trust_around(pool)
+def _nearness(pool: Pool) -> Floats | None:
+    return _trusted(pool, pool.near_words)
 
 
-def _session(pool: Pool) -> Floats:
-    return pool.session_words * _trust_around(pool)
+def _session(pool: Pool) -> Floats | None:
+    return _trusted(pool, pool.session_words)
 
 
-def _trust_around(pool: Pool) -> float:
-    return _ADVICE_SHARE if pool.query.wants_advice else 1.0
+def _trusted(pool: Pool, around: Floats | None) -> Floats | None:
+    if around is None or not pool.wants_advice:
+        return around
+    return around * np.float32(_ADVICE_SHARE)
 
 
-def _speaker(pool: Pool) -> Floats:
+def _speaker(pool: Pool) -> Floats | None:
     columns = pool.columns
     if columns is None or len(pool.speakers) != 1:
-        return pool.zeros()
-    return _of_rows(pool, (columns.speaker == pool.speakers[0])[pool.rows])
+        return None
+    return _of_rows(pool, columns.speaker.take(pool.rows) == pool.speakers[0])
 
 
-def _said_then(pool: Pool) -> Floats:
+def _said_then(pool: Pool) -> Floats | None:
     columns = pool.columns
     if columns is None or not pool.query.times:
-        return pool.zeros()
+        return None
     said = columns.time[pool.rows]
     then = [(said >= span.start) & (said < span.end) for span in pool.query.times]
     return _of_rows(pool, np.any(then, axis=0))
 
 
-def _speaks_of(pool: Pool) -> Floats:
+def _speaks_of(pool: Pool) -> Floats | None:
     columns = pool.columns
     if columns is None or not pool.query.times:
-        return pool.zeros()
+        return None
     named = [_speaking_of(columns, span.start, span.end) for span in pool.query.times]
     return _of_rows(pool, np.isin(pool.rows, np.concatenate(named)))
 
@@ -86,29 +89,29 @@ def _speaking_of(columns: Columns, start: int, end: int) -> NDArray[np.int32]:
 _MONTH = 31 * 86_400 * 1_000_000
 
 
-def _when(pool: Pool) -> Floats:
-    return _marked(pool, Mark.TIME) if pool.query.wants_time else pool.zeros()
+def _when(pool: Pool) -> Floats | None:
+    return _marked(pool, Mark.TIME) if pool.query.wants_time else None
 
 
-def _number(pool: Pool) -> Floats:
-    return _marked(pool, Mark.NUMBER) if pool.query.wants_number else pool.zeros()
+def _number(pool: Pool) -> Floats | None:
+    return _marked(pool, Mark.NUMBER) if pool.query.wants_number else None
 
 
-def _asks(pool: Pool) -> Floats:
+def _asks(pool: Pool) -> Floats | None:
     return _marked(pool, Mark.QUESTION)
 
 
-def _assistant(pool: Pool) -> Floats:
+def _assistant(pool: Pool) -> Floats | None:
     columns = pool.columns
-    if columns is None or pool.query.wants_assistant or "assistant" not in columns.roles:
-        return pool.zeros()
-    return _of_rows(pool, columns.role[pool.rows] == columns.roles.index("assistant"))
+    if columns is None or "assistant" not in columns.roles or pool.query.wants_assistant:
+        return None
+    return _of_rows(pool, columns.role.take(pool.rows) == columns.roles.index("assistant"))
 
 
-def _marked(pool: Pool, mark: Mark) -> Floats:
+def _marked(pool: Pool, mark: Mark) -> Floats | None:
     if pool.columns is None:
-        return pool.zeros()
-    return _of_rows(pool, (pool.columns.marks[pool.rows] & mark) > 0)
+        return None
+    return _of_rows(pool, pool.columns.marks.take(pool.rows) & mark.value > 0)
 
 
 def _of_rows(pool: Pool, flags: NDArray[np.bool_]) -> Floats:

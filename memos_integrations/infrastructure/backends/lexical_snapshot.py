@@ -1,0 +1,271 @@
+"""One cube's words as a reader sees them: postings by word, lines by text, and BM25 over both.
+
+Made by the writer in ``lexical``. A question is scored over the postings of its words, or, where
+few texts are asked about, over the words of those texts: whichever is the shorter way. Both sum
+in the order of the question's words, so the score of a text is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memos_integrations.cube.ports import Proposal, Rows
+from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.growing import runs
+from memos_integrations.infrastructure.backends.selection import (
+    ascending,
+    best_first,
+    reached_by,
+)
+from memos_integrations.infrastructure.backends.words import tokens
+
+K1 = 1.2
+B = 0.75
+
+ITEM, VERSION, LENGTH, START, DISTINCT = range(5)
+"""Rows of the table of slots: where the lines of a slot start, and how many they are."""
+
+Ints: TypeAlias = NDArray[np.int32]
+Floats: TypeAlias = NDArray[np.float32]
+Flags: TypeAlias = NDArray[np.bool_]
+
+
+class Asked:
+    """A question looked up in one snapshot; kept, as the arms and signals ask it in turn."""
+
+    def __init__(self, shot: Snapshot, query: str) -> None:
+        self.query = query
+        self._shot = shot
+        words = list(dict.fromkeys(tokens(query)))
+        self.terms = [shot.vocabulary.get(word, -1) for word in words]
+        known = [term if term < shot.terms else -1 for term in self.terms]
+        self.numbers = np.zeros(shot.terms, np.int16 if len(words) < 2**15 else np.int32)
+        """Of each term of the cube: its place among the question's words, from 1; 0 for none."""
+        for number, term in enumerate(known, 1):
+            if term >= 0:
+                self.numbers[term] = number
+        self._stretches = [shot.stretch(term) for term in known]
+        self.postings = sum(high - low for low, high in self._stretches)
+        self.idf = np.array([self._idf(*each) for each in zip(known, self._stretches, strict=True)])
+        self.worth = self.idf / (float(self.idf.sum()) or 1.0)
+
+    def _idf(self, term: int, stretch: tuple[int, int]) -> float:
+        shot = self._shot
+        held = stretch[1] - stretch[0]
+        if term >= 0:
+            held += int(self._tail_counts[self.numbers[term]])
+            held -= int(shot.buried[term]) if shot.live < len(shot.alive) else 0
+        return math.log1p((shot.live - held + 0.5) / (held + 0.5))
+
+    @cached_property
+    def _tail(self) -> tuple[Rows, NDArray[np.integer]]:
+        """Places in the tail that hold a word of the question, by word, and these words."""
+        numbers = self.numbers[self._shot.tail[0]]
+        return _by_word(numbers)
+
+    @cached_property
+    def _tail_counts(self) -> NDArray[np.int64]:
+        return np.bincount(self._tail[1], minlength=len(self.terms) + 1)
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Each slot's share of the most that the question could score; 0 for dead slots."""
+        shot = self._shot
+        places, numbers = self._tail
+        base, tail = shot.base, shot.tail
+        slots = np.concatenate([*(base[1, a:b] for a, b in self._stretches), tail[1, places]])
+        counts = np.concatenate([*(base[2, a:b] for a, b in self._stretches), tail[2, places]])
+        sizes = np.array([b - a for a, b in self._stretches], np.int64)
+        worth = np.concatenate((np.repeat(self.worth, sizes), self.worth[numbers - 1]))
+        shares = np.bincount(slots, _gained(counts, shot.norm[slots], worth), len(shot.alive))
+        if shot.live < len(shares):
+            shares *= shot.alive
+        out: Floats = shares.astype(np.float32)
+        return out
+
+    def of(self, slots: Rows) -> Floats:
+        """The shares of these live slots alone, by the shorter way."""
+        if "shares" in self.__dict__ or not self._is_shorter(slots):
+            found: Floats = self.shares[slots]
+            return found
+        places, words, counts = self.hits(slots)
+        worth = _gained(counts, self._shot.norm[slots[places]], self.worth[words])
+        out: Floats = np.bincount(places, worth, len(slots)).astype(np.float32)
+        return out
+
+    def _is_shorter(self, slots: Rows) -> bool:
+        return int(self._shot.slots[DISTINCT, slots].sum()) < self.postings
+
+    def hits(self, slots: Rows) -> tuple[Rows, NDArray[np.integer], Ints]:
+        """Which slots hold which words how often: places in ``slots``, words, counts, by word."""
+        shot = self._shot
+        starts, distinct = shot.slots[START, slots], shot.slots[DISTINCT, slots]
+        lines = runs(starts, distinct)
+        at, numbers = _by_word(self.numbers[shot.lines[0].take(lines)])
+        owners = np.repeat(np.arange(len(slots)), distinct)
+        return owners[at], numbers - 1, shot.lines[2].take(lines[at])
+
+
+def _by_word(numbers: NDArray[np.integer]) -> tuple[Rows, NDArray[np.integer]]:
+    """Places of the numbers above 0, by number and then by place; and these numbers."""
+    at = np.flatnonzero(numbers)
+    found = numbers[at]
+    order = np.argsort(found, kind="stable")
+    return at[order], found[order]
+
+
+def _gained(
+    counts: Ints, norm: NDArray[np.float64], worth: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What each count adds to the share of its text."""
+    often = counts.astype(np.float64)
+    norm += often
+    often /= norm
+    often *= worth
+    return often
+
+
+class _Kept:
+    """What readers work out about a snapshot and leave for the next one."""
+
+    __slots__ = ("asked", "buried", "by_item", "found", "norm")
+
+    def __init__(self) -> None:
+        self.asked: Asked | None = None
+        self.norm: NDArray[np.float64] | None = None
+        self.by_item: tuple[Rows, Rows] | None = None
+        self.buried: NDArray[np.int64] | None = None
+        self.found: tuple[str, Rows | None, int, Rows, Floats] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All a question needs, as one write left it. A slot holds one version of an item."""
+
+    vocabulary: Mapping[str, int]
+    terms: int
+    """How many words of the vocabulary this snapshot knows: writers add to it."""
+    base: Ints
+    """Rows of terms, slots and counts of the older slots, sorted by term."""
+    starts: Rows
+    """Where each term of the base begins, and where the last one ends."""
+    lines: Ints
+    """The same of all slots, slot by slot."""
+    slots: Rows
+    """Rows of ``ITEM`` to ``DISTINCT``."""
+    alive: Flags
+    live: int
+    words: int
+    """The length of all live slots together."""
+    kept: _Kept = field(default_factory=_Kept)
+
+    @property
+    def tail(self) -> Ints:
+        """The lines that the base does not hold yet."""
+        return self.lines[:, self.base.shape[1] :]
+
+    def search(self, query: str, *, limit: int, within: Rows | None) -> list[Proposal]:
+        slots, shares = self.nearest(query, limit=limit, within=within)
+        items, versions = self.slots[:LENGTH, slots].tolist()
+        return list(map(Proposal, items, versions, shares.tolist()))
+
+    def nearest(self, query: str, *, limit: int, within: Rows | None) -> tuple[Rows, Floats]:
+        """Slots of the highest shares, best first, ties by lower item number; and the shares."""
+        last = self.kept.found
+        if last is None or last[0] != query or last[1] is not within or last[2] < limit:
+            found = self._nearest(self.asked(query), limit, within)
+            last = self.kept.found = (query, within, limit, *found)
+        return last[3][:limit], last[4][:limit]
+
+    def _nearest(self, asked: Asked, limit: int, within: Rows | None) -> tuple[Rows, Floats]:
+        if within is None:
+            shares = asked.shares
+            slots = _high(shares, limit)
+            shares = shares[slots]
+        else:
+            slots = self.slots_of(ascending(within))
+            slots = slots[slots >= 0]
+            shares = asked.of(slots)
+            hits = np.flatnonzero(shares)
+            slots, shares = slots[hits], shares[hits]
+        best = best_first(shares, self.slots[ITEM, slots], limit)
+        return slots[best], shares[best]
+
+    def scores(self, query: str, items: Rows) -> Floats:
+        slots = self.slots_of(np.asarray(items, np.int64))
+        known = np.flatnonzero(slots >= 0)
+        out = np.zeros(len(items), np.float32)
+        out[known] = self.asked(query).of(slots[known])
+        return out
+
+    def counts(self, query: str, items: Rows) -> tuple[Floats, Floats, Floats, float]:
+        asked = self.asked(query)
+        slots = self.slots_of(items)
+        known = np.flatnonzero(slots >= 0)
+        places, words, counts = asked.hits(slots[known])
+        found = np.zeros((len(items), len(asked.terms)), np.float32)
+        found[known[places], words] = counts
+        lengths = np.zeros(len(items), np.float32)
+        lengths[known] = self.slots[LENGTH, slots[known]]
+        return found, asked.idf.astype(np.float32), lengths, self.words / max(self.live, 1)
+
+    def held(self) -> dict[int, int]:
+        items, versions = self.slots[:LENGTH, self.alive].tolist()
+        return dict(zip(items, versions, strict=True))
+
+    def asked(self, query: str) -> Asked:
+        """The question looked up, anew only where the last one was another."""
+        last = self.kept.asked
+        if last is None or last.query != query:
+            last = self.kept.asked = Asked(self, query)
+        return last
+
+    @property
+    def norm(self) -> NDArray[np.float64]:
+        """What a slot's length adds to a count in the divisor of its share."""
+        norm = self.kept.norm
+        if norm is None:
+            stretch = K1 * B * self.live / max(self.words, 1)
+            norm = self.kept.norm = K1 * (1 - B) + stretch * self.slots[LENGTH]
+        return norm
+
+    @property
+    def buried(self) -> NDArray[np.int64]:
+        """How many dead slots hold each term."""
+        buried = self.kept.buried
+        if buried is None:
+            dead = np.flatnonzero(~self.alive)
+            lines = runs(self.slots[START, dead], self.slots[DISTINCT, dead])
+            buried = self.kept.buried = np.bincount(self.lines[0].take(lines), None, self.terms)
+        return buried
+
+    def slots_of(self, items: Rows) -> Rows:
+        """The live slot of each item; -1 where it is not held."""
+        table = self.kept.by_item
+        if table is None:
+            live = np.flatnonzero(self.alive)
+            held = self.slots[ITEM, live]
+            order = np.argsort(held, kind="stable")
+            table = self.kept.by_item = (held[order], live[order])
+        at = find(table[0], items)
+        return np.where(at >= 0, table[1][at], -1) if len(table[1]) else at
+
+    def stretch(self, term: int) -> tuple[int, int]:
+        """Where the base holds this term: from, to."""
+        if not 0 <= term < len(self.starts) - 1:
+            return 0, 0
+        low, high = self.starts[term : term + 2].tolist()
+        return low, high
+
+
+def _high(shares: Floats, limit: int) -> Rows:
+    """The slots of the ``limit`` highest shares above zero, and those near the last of them."""
+    least = reached_by(shares, limit) if len(shares) > limit else 0.0
+    return np.flatnonzero(shares >= least if least > 0 else shares)
