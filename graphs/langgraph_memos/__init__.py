@@ -7,9 +7,25 @@ asks comes from ``config["configurable"]``: ``user_id``, ``agent_id`` and ``thre
 from memos_integrations.cube.errors import MissingExtra
 
 try:
-    from langgraph_memos.nodes import AnswerNode, RecallNode, RememberNode, memory_graph
+    from langgraph_memos.answer import AnswerNode
+    from langgraph_memos.approval import Hold
+    from langgraph_memos.budget import MemoryBudget, Offer, budget_left, choose
+    from langgraph_memos.consolidate import ConsolidateNode
+    from langgraph_memos.drain import MemoryDrain, flush_memory
+    from langgraph_memos.forms import injection, text_offers
+    from langgraph_memos.graphs import consolidation_graph, memory_agent, memory_graph
+    from langgraph_memos.lines import standing
+    from langgraph_memos.model import ModelNode
+    from langgraph_memos.prefetch import PrefetchNode
     from langgraph_memos.quotes import quote
+    from langgraph_memos.recall import RecallNode
+    from langgraph_memos.remember import RememberNode
+    from langgraph_memos.schedule import ScheduleNode
     from langgraph_memos.state import Answer, MemoryState, Recalled, Written
+    from langgraph_memos.ticking import TickingSaver
+    from langgraph_memos.tools import memory_tools
+    from langgraph_memos.version import Mark, MemoryVersion, first_mark
+    from langgraph_memos.wiring import add_memory, memory_message
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("langgraph", "langchain_core"):
         raise
@@ -18,11 +34,34 @@ except ModuleNotFoundError as error:
 __all__ = [
     "Answer",
     "AnswerNode",
+    "ConsolidateNode",
+    "Hold",
+    "Mark",
+    "MemoryBudget",
+    "MemoryDrain",
     "MemoryState",
+    "MemoryVersion",
+    "ModelNode",
+    "Offer",
+    "PrefetchNode",
     "RecallNode",
     "Recalled",
     "RememberNode",
+    "ScheduleNode",
+    "TickingSaver",
     "Written",
+    "add_memory",
+    "budget_left",
+    "choose",
+    "consolidation_graph",
+    "first_mark",
+    "flush_memory",
+    "injection",
+    "memory_agent",
     "memory_graph",
+    "memory_message",
+    "memory_tools",
     "quote",
+    "standing",
+    "text_offers",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Required, TypedDict
+from typing import Annotated, Any, Literal, Required, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
+
+from langgraph_memos.budget import MemoryBudget, budget_after
+from langgraph_memos.version import Mark, MemoryVersion
 
 
 class Recalled(TypedDict):
@@ -44,6 +47,30 @@ class Written(TypedDict):
     masked: dict[str, int]
 
 
+class Injected(TypedDict):
+    """In which form memories stood in the last prompt, and what that cost."""
+
+    form: str
+    tokens: int
+    ids: list[str]
+
+
+class Prefetched(TypedDict):
+    """What was looked up ahead for one question, and at which version of memory."""
+
+    question: str
+    seq: int
+    recalled: list[Recalled]
+
+
+class Consolidation(TypedDict):
+    """A consolidation of the cube: its durable task, and what came of it."""
+
+    task: str
+    state: str
+    result: str | None
+
+
 class MemoryState(TypedDict, total=False):
     """The state of a memory graph. Extend it, or give your own state the keys you use."""
 
@@ -51,8 +78,17 @@ class MemoryState(TypedDict, total=False):
     recorded: bool
     """True while a recording is replayed: nothing in it is answered, all of it is remembered."""
     recalled: list[Recalled]
+    prefetched: list[Prefetched]
     answer: Answer | None
     written: list[Written]
     """Of the last run, one per message that was new."""
     remembered_upto: str | None
     """The id of the last message that was remembered in this thread."""
+    memory_version: Annotated[Mark, MemoryVersion]
+    """Where the thread stands in its memory; checkpointed and restored with it."""
+    memory_budget: Annotated[MemoryBudget, budget_after]
+    """What memory may still cost, for nodes and routers."""
+    injected: Injected
+    consolidation: Consolidation | None
+    scheduled: dict[str, Any]
+    """What the scheduler moved in the last ``ScheduleNode``."""

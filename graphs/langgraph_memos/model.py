@@ -1,0 +1,77 @@
+"""``ModelNode``: asks a model that may use tools, with memories before the conversation.
+
+Called by LangGraph, calls the model. It touches no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AnyMessage, SystemMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.runtime import Runtime
+
+from langgraph_memos.answer import load_model
+from langgraph_memos.budget import MemoryBudget, Offer, budget_left, tokens_used
+from langgraph_memos.forms import HEADING, as_injected, injection
+from langgraph_memos.prefetch import memories_at_hand
+from langgraph_memos.state import Answer, MemoryState
+from langgraph_memos.trace import Trace
+
+
+class ModelNode:
+    """Calls the model once, with what memory has at hand in the form the budget allows.
+
+    Memories stand in a system message that is not written into the thread. What the model says
+    last is noted as resting on them, so that it turns stale with them.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel | str,
+        *,
+        tools: Sequence[BaseTool] = (),
+        prompt: str = "",
+        limit: int = 12,
+        budget_tokens: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        chat = load_model(model) if isinstance(model, str) else model
+        self._model: Runnable[Any, Any] = chat.bind_tools(list(tools)) if tools else chat
+        self._prompt, self._limit, self._budget = prompt, limit, budget_tokens
+        self._name = name
+
+    def __call__(
+        self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
+    ) -> dict[str, Any]:
+        left = budget_left(state, limit_tokens=self._budget)
+        offer = injection(memories_at_hand(state, limit=self._limit), left_tokens=left)
+        Trace(config, runtime).tell("injected", **as_injected(offer), left_tokens=left)
+        reply: AIMessage = self._model.invoke(self._asked(state["messages"], offer), config)
+        reply = reply.model_copy(update={"id": reply.id or str(uuid4()), "name": self._name})
+        return {
+            "messages": [reply],
+            "answer": _answer(reply, offer),
+            "injected": as_injected(offer),
+            "memory_budget": MemoryBudget(debit=tokens_used(reply) or offer.tokens),
+        }
+
+    def _asked(self, messages: Sequence[AnyMessage], offer: Offer) -> list[AnyMessage]:
+        told = [self._prompt, f"{HEADING}\n{offer.text}" if offer.text else ""]
+        system = "\n\n".join(part for part in told if part)
+        return [*([SystemMessage(system)] if system else []), *messages]
+
+
+def _answer(reply: AIMessage, offer: Offer) -> Answer | None:
+    if reply.tool_calls:
+        return None
+    return Answer(
+        text=str(reply.text),
+        rests_on=list(offer.ids),
+        by="model",
+        message_id=str(reply.id),
+    )

@@ -1,0 +1,191 @@
+"""``RememberNode``: remembers what is new in a thread, once. LangGraph runs it sync and async.
+
+Called by LangGraph, calls the facade. A node keeps nothing between runs, so one instance serves
+every thread; LangGraph offloads it to a thread in an asynchronous run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+
+from langgraph_memos.approval import Hold, approved, refused_reason
+from langgraph_memos.asking import Asker, asker_of, task_key
+from langgraph_memos.lines import Place, place_of
+from langgraph_memos.state import Answer, MemoryState, Written
+from langgraph_memos.trace import Trace
+from memos_integrations.cube.header import Origin
+from memos_integrations.cube.outcomes import AddResult
+from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.scope import CubeName
+
+OWN_TOOLS: Final = ("remember", "recall", "update_memory", "forget")
+"""The names of the tools of ``memory_tools``."""
+_Numbered = list[tuple[int, AnyMessage]]
+
+
+class RememberNode:
+    """Remembers the messages that are new in this thread: ``{"written": [...]}``, one per message.
+
+    Written once however often the node is retried or resumed: the key is thread, checkpoint
+    namespace and task. On a fork of the thread they go to a branch of the cube. What a model
+    answered is kept as derived from the memories it rests on, so it turns stale when they change;
+    quotes are not kept, they are memories already. What ``hold`` gives a reason for waits for
+    approval by ``interrupt``. A message may carry its own time in ``additional_kwargs["time"]``.
+    """
+
+    def __init__(
+        self,
+        mos: MOS,
+        *,
+        cube: CubeName | None = None,
+        hold: Hold | None = None,
+        agent: str | None = None,
+    ) -> None:
+        self._mos, self._cube, self._hold, self._agent = mos, cube, hold, agent
+
+    def __call__(
+        self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
+    ) -> dict[str, Any]:
+        new = _since(state["messages"], state.get("remembered_upto"))
+        if not new:
+            return {"written": []}
+        asker = asker_of(config, runtime, agent=self._agent)
+        place = place_of(self._mos, asker, state.get("memory_version"), config, runtime)
+        return self._remember(new, state.get("answer"), place, config, runtime)
+
+    def _remember(
+        self,
+        new: Sequence[AnyMessage],
+        answer: Answer | None,
+        place: Place,
+        config: RunnableConfig,
+        runtime: Runtime[Any] | None,
+    ) -> dict[str, Any]:
+        trace = Trace(config, runtime)
+        found = place.version_written(self._cube)
+        place, cube = place.writing(self._cube)
+        if place.rewound:
+            trace.tell("forked", line=place.mark["line"], known=place.mark["known"], branch=cube)
+        write = _Write(self._mos, place.asker, cube, config, runtime)
+        said, mine, held = self._sorted(new, answer)
+        written = write(said, "said")
+        if answer is not None and answer["by"] == "model":
+            written |= write(
+                mine, "answer", origin=Origin.INFERENCE, derived_from=answer["rests_on"]
+            )
+        written |= self._held(held, write, trace)
+        done = [written[place] for place in sorted(written)]
+        mark = place.left(found=found, seq=place.version_written(self._cube))
+        trace.written(done, seq=mark["seq"], line=mark["line"])
+        return {"written": done, "remembered_upto": new[-1].id, "memory_version": mark}
+
+    def _sorted(
+        self, new: Sequence[AnyMessage], answer: Answer | None
+    ) -> tuple[_Numbered, _Numbered, list[tuple[int, AnyMessage, str]]]:
+        """What was said, what this graph answered, and what is held back with the reason."""
+        made = answer["message_id"] if answer else None
+        said: _Numbered = []
+        held: list[tuple[int, AnyMessage, str]] = []
+        for n, message in enumerate(new):
+            if message.type == "system" or message.id == made or _about_memory(message):
+                continue
+            reason = self._hold(message) if self._hold is not None else None
+            if reason is None:
+                said.append((n, message))
+            else:
+                held.append((n, message, reason))
+        return said, [(n, m) for n, m in enumerate(new) if m.id == made], held
+
+    def _held(
+        self, held: Sequence[tuple[int, AnyMessage, str]], write: _Write, trace: Trace
+    ) -> dict[int, Written]:
+        """What came of the writes that wait for approval. Raises ``GraphInterrupt`` until then."""
+        if not held:
+            return {}
+        trace.tell("held", ids=[message.id for _, message, _ in held])
+        names = approved([(message, reason) for _, message, reason in held])
+        written = {
+            n: _refused(refused_reason(reason))
+            for n, message, reason in held
+            if message.id not in names
+        }
+        return written | write([(n, m) for n, m, _ in held if m.id in names], "held")
+
+
+class _Write:
+    """Writes messages to one cube, each call under its own key."""
+
+    def __init__(
+        self,
+        mos: MOS,
+        asker: Asker,
+        cube: CubeName | None,
+        config: RunnableConfig,
+        runtime: Runtime[Any] | None,
+    ) -> None:
+        self._mos, self._asker, self._cube = mos, asker, cube
+        self._config, self._runtime = config, runtime
+
+    def __call__(self, numbered: _Numbered, name: str, **about: Any) -> dict[int, Written]:
+        """What became of each, by its number."""
+        if not numbered:
+            return {}
+        if not any(_holds_something(message) for _, message in numbered):
+            return {n: _refused("the message is empty") for n, _ in numbered}
+        done = self._mos.add(
+            [_message(each) for _, each in numbered],
+            session=self._asker.thread,
+            cube=self._cube,
+            idempotency_key=task_key(self._config, self._runtime, name),
+            **self._asker.keywords(),
+            **about,
+        )
+        return dict(zip((n for n, _ in numbered), _written(done), strict=True))
+
+
+def _since(messages: Sequence[AnyMessage], upto: str | None) -> list[AnyMessage]:
+    """The messages after that one; all of them when it is gone (ids keep them from repeating)."""
+    places = [n for n, message in enumerate(messages, 1) if upto and message.id == upto]
+    return list(messages[places[-1] if places else 0 :])
+
+
+def _holds_something(message: AnyMessage) -> bool:
+    return bool(str(message.text).strip() or getattr(message, "tool_calls", None))
+
+
+def _about_memory(message: AnyMessage) -> bool:
+    """Whether it only asks the memory's own tools, or is what they said: no new memory."""
+    if isinstance(message, AIMessage) and message.tool_calls and not str(message.text).strip():
+        return all(call["name"] in OWN_TOOLS for call in message.tool_calls)
+    return isinstance(message, ToolMessage) and message.name in OWN_TOOLS
+
+
+def _message(message: AnyMessage) -> dict[str, Any]:
+    told = {
+        "role": message.type,
+        "content": message.content,
+        "name": message.name,
+        "id": message.id,
+        "time": message.additional_kwargs.get("time"),
+    }
+    if isinstance(message, AIMessage) and message.tool_calls:
+        told["tool_calls"] = [c for c in message.tool_calls if c["name"] not in OWN_TOOLS]
+    if isinstance(message, ToolMessage):
+        told |= {"tool_call_id": message.tool_call_id, "status": message.status}
+    return told
+
+
+def _written(done: AddResult) -> list[Written]:
+    return [
+        Written(status=o.status, id=o.id, reason=o.reason, masked=o.masked or {})
+        for o in done.outcomes
+    ]
+
+
+def _refused(reason: str) -> Written:
+    return Written(status="rejected", id=None, reason=reason, masked={})
