@@ -8,14 +8,16 @@ and go with it when it, its user or the conversation is erased.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
 from memos_integrations.cube.acl import Permission
-from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.errors import Conflict, InvalidInput
 from memos_integrations.cube.ids import clean_name, from_micros
 from memos_integrations.infrastructure.vault import records
+from memos_integrations.infrastructure.vault.governed import Asking
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.records import (
     MAX_VALUE_BYTES,
@@ -57,7 +59,8 @@ class Records(Verbs):
 
         def work(tx: Transaction) -> None:
             cube = self._cube_for_writing(tx)
-            self._put(tx, cube, given, spent, keep_existing=keep_existing)
+            put, new = ({}, given) if keep_existing else (given, {})
+            self._put(tx, cube, put, spent, new=new)
 
         self._write(self._where, work, action="put records")
 
@@ -65,24 +68,36 @@ class Records(Verbs):
         self,
         *,
         put: Mapping[str, bytes] | None = None,
+        put_new: Mapping[str, bytes] | None = None,
         delete: Sequence[str] = (),
+        expect: Mapping[str, bytes | None] | None = None,
         ttl_seconds: float | None = None,
     ) -> None:
-        """Put and delete in one transaction: all of it, or nothing with its error."""
-        given, gone = _clean_values(put or {}), _clean_keys(delete)
-        spent = _span(ttl_seconds)
-        if given.keys() & set(gone):
-            raise InvalidInput("a record is both put and deleted; say which")
-        if not given and not gone:
+        """Put and delete in one transaction: all of it, or nothing with its error.
+
+        ``put_new`` leaves what stands already. ``expect`` names values that must still stand (or,
+        with ``None``, must not be there): where one does not, ``Conflict`` is raised and nothing
+        written, so that what was decided on a reading is carried out only while that holds.
+        """
+        given, new, gone = (
+            _clean_values(put or {}),
+            _clean_values(put_new or {}),
+            _clean_keys(delete),
+        )
+        expected, spent = _clean_expected(expect or {}), _span(ttl_seconds)
+        if len({*given, *new, *gone}) < len(given) + len(new) + len(set(gone)):
+            raise InvalidInput("a record is named twice, to put and to delete; say which")
+        if not (given or new or gone or expected):
             return
 
         def work(tx: Transaction) -> None:
             cube = self._cube_for_writing(tx)
+            self._ensure_expected(tx, cube, expected)
             if gone:
                 removed = records.delete(tx, cube.cid, self._place, gone)
                 self._told(tx, cube, "delete records", removed)
-            if given:
-                self._put(tx, cube, given, spent)
+            if given or new:
+                self._put(tx, cube, given, spent, new=new)
 
         self._write(self._where, work, action="write records")
 
@@ -143,6 +158,15 @@ class Records(Verbs):
         found = self._listed("get records", within, limit, reverse, with_values=True)
         return [(key, bytes(value or b"")) for key, value in found]
 
+    @contextmanager
+    def snapshot(self) -> Generator[None]:
+        """Let the reads of this thread inside the block see one state of the file.
+
+        For what is spread over several records; keep it short, writers' logs grow meanwhile.
+        """
+        with self._reading(self._where, action="get records"):
+            yield
+
     # -- what the calls share -----------------------------------------------------------------
 
     def _listed(
@@ -199,13 +223,25 @@ class Records(Verbs):
         given: Mapping[str, bytes],
         spent: int | None,
         *,
-        keep_existing: bool = False,
+        new: Mapping[str, bytes],
     ) -> None:
         records.sweep(tx)  # as much as a write may cost, so that caches do not grow for ever
         expires = None if spent is None else tx.now + spent
         place = self._written_in
-        done = records.put(tx, cube.cid, place, given, expires=expires, keep_existing=keep_existing)
+        done = records.put(tx, cube.cid, place, given, expires=expires)
+        done += records.put(tx, cube.cid, place, new, expires=expires, keep_existing=True)
         self._told(tx, cube, "put records", done)
+
+    def _ensure_expected(
+        self, tx: Transaction, cube: CubeRow, expected: Mapping[str, bytes | None]
+    ) -> None:
+        if not expected:
+            return
+        tx.gate(cube, Permission.READ)  # or it would tell what stands there
+        asking = Asking(tx.principal, tx.now)
+        found = records.values(tx.connection, asking, cube.cid, self._place, expected)
+        if any(found.get(key) != value for key, value in expected.items()):
+            raise Conflict("records have changed since they were read; read them again, then retry")
 
     def _told(self, tx: Transaction, cube: CubeRow, action: str, count: int) -> None:
         tx.audit(action, cube=cube.path, extra={"space": self._place.space, "records": count})
@@ -257,6 +293,13 @@ def _clean_values(values: object) -> dict[str, bytes]:
         if len(value) > MAX_VALUE_BYTES:
             raise InvalidInput(f"a record's value has at most {MAX_VALUE_BYTES} bytes")
     return dict(values)
+
+
+def _clean_expected(values: object) -> dict[str, bytes | None]:
+    if not isinstance(values, Mapping):
+        raise InvalidInput("expect is a mapping of key to bytes or None")
+    there = _clean_values({key: value for key, value in values.items() if value is not None})
+    return {**there, **{clean_key(key): None for key in values if key not in there}}
 
 
 def _clean_keys(keys: object) -> list[str]:

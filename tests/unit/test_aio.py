@@ -68,8 +68,10 @@ def test_every_public_verb_is_there_with_the_same_parameters_and_words(
     sync: type, rim: type
 ) -> None:
     verbs = public(sync)
-    assert set(verbs) <= set(public(rim)) | {"results"}
+    assert set(verbs) <= set(public(rim)) | {"results", "snapshot"}
     for name, verb in verbs.items():
+        if name == "snapshot":  # of the thread that opens it, so nothing to be awaited
+            continue
         twin = getattr(rim, name)
         if inspect.isfunction(verb):
             here, there = inspect.signature(twin), inspect.signature(verb)

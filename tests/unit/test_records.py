@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from memos_integrations import MOS, AsyncMOS, Principal, Settings, errors
-from memos_integrations.cube.errors import AccessDenied, HostileArchive, InvalidInput, NotFound
+from memos_integrations.cube.errors import (
+    AccessDenied,
+    Conflict,
+    HostileArchive,
+    InvalidInput,
+    NotFound,
+)
 from memos_integrations.infrastructure.archive import ArchiveWriter
 from memos_integrations.infrastructure.vault.scrub import holds, vault_files
 from memos_integrations.testing.fakes import ManualClock
@@ -295,6 +301,41 @@ def test_bad_input_is_told_before_anything_is_written(mos: MOS) -> None:
         with pytest.raises(InvalidInput):
             attempt()
     assert records.keys() == []
+
+
+# -- several at once -------------------------------------------------------------------------
+
+
+def test_a_write_is_all_or_nothing_and_holds_to_what_it_expects(mos: MOS) -> None:
+    records = mos.records("x", user="alice")
+    records.write(put={"a": b"1"}, put_new={"b": b"2"})
+    records.write(put_new={"b": b"other", "c": b"3"}, delete=["a"], expect={"a": b"1", "z": None})
+    assert dict(records.items()) == {"b": b"2", "c": b"3"}
+    for expected in ({"b": b"1"}, {"a": b"1"}, {"b": None}):
+        with pytest.raises(Conflict):
+            records.write(put={"d": b"4"}, delete=["b"], expect=expected)
+    assert dict(records.items()) == {"b": b"2", "c": b"3"}
+
+
+def test_who_may_only_write_cannot_ask_what_stands_there(mos: MOS) -> None:
+    mos.records("x", user="alice", cube="team/plans").put({"k": b"1"})
+    mos.share(to="bob", permission="write", user="alice", cube="team/plans")
+    bobs = mos.records("x", user="bob", cube="team/plans")
+    mos.deny(to="bob", permission="read", user="alice", cube="team/plans")
+    bobs.put({"l": b"2"})
+    with pytest.raises(AccessDenied):
+        bobs.write(put={"l": b"3"}, expect={"k": b"1"})
+
+
+def test_a_snapshot_shows_one_state_while_another_opener_writes(mos: MOS) -> None:
+    records = mos.records("x", user="alice")
+    records.put({"a": b"1"})
+    with MOS(mos.path, embedder=None, settings=QUIET) as other:
+        with records.snapshot():
+            assert records.keys() == ["a"]
+            other.records("x", user="alice").write(put={"b": b"2"}, delete=["a"])
+            assert records.keys() == ["a"]
+        assert records.keys() == ["b"]
 
 
 # -- versions --------------------------------------------------------------------------------

@@ -191,9 +191,9 @@ def put(
 
 def _put_one(tx: Transaction, bound: dict[str, Any], *, keep_existing: bool) -> bool:
     sql = queries("records")
-    rid, alive, same = tx.execute(sql["standing"], bound).fetchone() or (None, 0, 0)
-    if keep_existing and alive:
+    if keep_existing and tx.execute(sql["alive"], bound).fetchone():
         return False
+    rid, same = tx.execute(sql["standing"], bound).fetchone() or (None, 0)
     vid = None if same else tx.execute(sql["new_value"], bound).fetchone()[0]
     tx.execute(sql["new" if rid is None else "renew"], {**bound, "rid": rid, "vid": vid})
     return True

@@ -30,9 +30,12 @@ ORDER BY r.key LIMIT :limit
 -- name: backward
 ORDER BY r.key DESC LIMIT :limit
 
+-- name: alive
+SELECT 1 FROM record r WHERE r.cid = :cid AND r.space = :space AND r.key = :key
+AND (r.expires IS NULL OR r.expires > :now)
+
 -- name: standing
-SELECT r.rid, r.expires IS NULL OR r.expires > :now,
-       (SELECT v.value = :value FROM record_value v WHERE v.vid = r.vid)
+SELECT r.rid, (SELECT v.value = :value FROM record_value v WHERE v.vid = r.vid)
 FROM record r WHERE r.cid = :cid AND r.space = :space AND r.key = :key
 
 -- name: new_value
