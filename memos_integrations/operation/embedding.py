@@ -51,7 +51,7 @@ def wordings(vault: MemVault, items: Sequence[int], *, model: str) -> list[Wordi
     """What is to be embedded of these items: everything that has no vector of this model yet."""
     with vault.readers.snapshot() as connection:
         rows = connection.execute(
-            "SELECT t.tid, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
+            "SELECT t.tid, t.text, t.spans, coalesce(v.speaker, v.role), v.time, t.data, n.fields "
             "FROM version v JOIN content t ON t.tid = v.tid "
             "LEFT JOIN entry n ON n.iid = v.iid "
             "LEFT JOIN embedding e ON e.tid = t.tid AND e.model = ?1 "
@@ -63,11 +63,12 @@ def wordings(vault: MemVault, items: Sequence[int], *, model: str) -> list[Wordi
             (model, 2**63 - 2, json.dumps(list(items))),
         ).fetchall()
     found: list[Wording] = []
-    for tid, text, spans, who, time in rows:
+    for tid, text, spans, who, time, data, fields in rows:
         whole = indexed_text(text=text, spans=spans, speaker=who, time=time)
         bare = bare_text(text=text, spans=spans)
+        parts = _parts(bare) if fields is None else searched_texts(data, json.loads(fields))
         found.append(Wording(tid, WHOLE, whole))
-        found += [Wording(tid, part, words) for part, words in enumerate(_parts(bare))]
+        found += [Wording(tid, part, words) for part, words in enumerate(parts)]
     return found
 
 

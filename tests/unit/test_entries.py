@@ -185,7 +185,7 @@ def test_a_name_survives_the_merging_of_its_memory(mos: MOS) -> None:
     assert held(mos, "one") == {"dish": "soup"}
     put(mos, {"dish": "pie"}, "one")
     assert held(mos, "one") == {"dish": "pie"}
-    assert [e.key for e in mos.find_entries(NS, query="pie", user="alice")][0] == "one"
+    assert mos.find_entries(NS, query="pie", user="alice")[0].key == "one"
 
 
 # -- batches ----------------------------------------------------------------------------------
