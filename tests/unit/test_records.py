@@ -317,16 +317,6 @@ def test_a_write_is_all_or_nothing_and_holds_to_what_it_expects(mos: MOS) -> Non
     assert dict(records.items()) == {"b": b"2", "c": b"3"}
 
 
-def test_who_may_only_write_cannot_ask_what_stands_there(mos: MOS) -> None:
-    mos.records("x", user="alice", cube="team/plans").put({"k": b"1"})
-    mos.share(to="bob", permission="write", user="alice", cube="team/plans")
-    bobs = mos.records("x", user="bob", cube="team/plans")
-    mos.deny(to="bob", permission="read", user="alice", cube="team/plans")
-    bobs.put({"l": b"2"})
-    with pytest.raises(AccessDenied):
-        bobs.write(put={"l": b"3"}, expect={"k": b"1"})
-
-
 def test_a_snapshot_shows_one_state_while_another_opener_writes(mos: MOS) -> None:
     records = mos.records("x", user="alice")
     records.put({"a": b"1"})
