@@ -1,0 +1,49 @@
+"""Who asks, and in whose cube: the scoping keywords every room here hands to ``MOS``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypedDict
+
+from memos_integrations.cube.errors import AccessDenied, UsageError
+from memos_integrations.cube.ids import clean_path, home_path
+from memos_integrations.interface.mos import MOS
+
+
+class Scoped(TypedDict, total=False):
+    """Keywords of the verbs of ``MOS``."""
+
+    user: str | None
+    agent: str | None
+    session: str | None
+    cube: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The scope of one room."""
+
+    user: str | None = None
+    agent: str | None = None
+    cube: str | None = None
+
+    def of(self, *, session: str | None = None) -> Scoped:
+        """The keywords of a verb."""
+        return Scoped(user=self.user, agent=self.agent, session=session, cube=self.cube)
+
+
+def in_a_cube(
+    mos: MOS, part: str, *, user: str | None, agent: str | None, cube: str | None
+) -> Asker:
+    """The asker in ``cube``, or in the asker's own cube for ``part``; it is made where missing.
+
+    Raises ``InvalidInput`` where nobody is named, ``AccessDenied`` for a new cube in another's
+    name.
+    """
+    path = cube or f"{home_path(user=user, agent=agent)}/{part}"
+    clean_path(path)
+    # It may be there already, or be another's: every verb decides about it anew anyway.
+    with suppress(UsageError, AccessDenied):
+        mos.create_cube(path, user=user, agent=agent)
+    return Asker(user, agent, path)

@@ -1,0 +1,176 @@
+"""An agent's memory: this conversation exactly, and from all others what fits the question.
+
+``agent.run("...", memory=MemOSMemory.from_defaults(mos, user="ann", session_id="s1"))``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+from uuid import uuid4
+
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.memory.types import BaseMemory
+from pydantic import Field, PrivateAttr
+
+from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.chat_records import ChatRecords, Put, chat_records
+from llama_index_memos.messages import Count, asked, at, remembered, to_bytes, tokens_of
+from llama_index_memos.recalling import Recalling
+from llama_index_memos.window import window
+from memos_integrations.cube.errors import UsageError
+from memos_integrations.cube.ids import clean_name
+from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.tokens import EstimatedTokens
+
+DEFAULT_TOKEN_LIMIT = 30_000
+DEFAULT_RECALL_TOKENS = 1_000
+
+
+class MemOSMemory(BaseMemory):
+    """The chat history of one session and the long memory of one user, in one ``MOS``.
+
+    What people and the agent say is kept twice: exactly, as this session's history, and as
+    memories, which every later session can recall. ``get`` gives the newest of the history and in
+    front of it, as a system message, a block of memories under ``recall_tokens``; together they
+    cost at most ``token_limit`` (but the last turn is always whole). Retrieval runs once a turn.
+    ``reset`` ends the history; memories stay until they are deleted or erased.
+    """
+
+    session_id: str
+    user: str | None = None
+    agent: str | None = None
+    cube: str | None = None
+    token_limit: int = Field(default=DEFAULT_TOKEN_LIMIT, gt=0)
+    recall_tokens: int = Field(default=DEFAULT_RECALL_TOKENS, ge=0)
+    _mos: MOS = PrivateAttr()
+    _chats: ChatRecords = PrivateAttr()
+    _recalling: Recalling = PrivateAttr()
+    _count: Count = PrivateAttr()
+
+    def __init__(
+        self,
+        mos: MOS,
+        *,
+        session_id: str | None = None,
+        user: str | None = None,
+        agent: str | None = None,
+        cube: str | None = None,
+        token_limit: int = DEFAULT_TOKEN_LIMIT,
+        recall_tokens: int = DEFAULT_RECALL_TOKENS,
+        tokenizer_fn: Callable[[str], Sequence[Any]] | None = None,
+    ) -> None:
+        session = clean_name(str(uuid4()) if session_id is None else session_id, "session_id")
+        asker = Asker(user, agent)
+        if cube is not None:
+            asker = in_a_cube(mos, "memory", user=user, agent=agent, cube=cube)
+        fields: dict[str, Any] = {
+            **asker.of(),
+            "session_id": session,
+            "token_limit": token_limit,
+            "recall_tokens": recall_tokens,
+        }
+        fields.pop("session")
+        super().__init__(**fields)
+        self._mos = mos
+        self._chats = ChatRecords(
+            chat_records(mos, user=user, agent=agent, cube=None, name="memory")
+        )
+        self._count = _counter(tokenizer_fn)
+        self._recalling = Recalling(mos, asker, budget_tokens=min(recall_tokens, token_limit // 2))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex writes into what it serialises."""
+        return "MemOSMemory"
+
+    @classmethod
+    def from_defaults(
+        cls, mos: MOS | None = None, *, chat_history: list[ChatMessage] | None = None, **kwargs: Any
+    ) -> Self:
+        """A memory whose session holds ``chat_history``, where one is given."""
+        if mos is None:
+            raise UsageError("a memory needs a MOS: MemOSMemory.from_defaults(mos, user=...)")
+        made = cls(mos, **kwargs)
+        if chat_history is not None:
+            made.set(chat_history)
+        return made
+
+    def get(self, input: str | ChatMessage | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002
+        """The newest history under the token limit, after what memory recalls; as copies."""
+        puts = self._chats.messages(self.session_id)
+        budget = min(self.recall_tokens, self.token_limit // 2)
+        shown = window(puts, limit=self.token_limit - budget, cost=self._cost)
+        recalled = self._recalled(input, shown)
+        return _with_memories(recalled, [put.message for put in shown])
+
+    def get_all(self) -> list[ChatMessage]:
+        """The whole history of the session, as copies and without memories."""
+        return [put.message for put in self._chats.messages(self.session_id)]
+
+    def put(self, message: ChatMessage) -> None:
+        """Keep a message as history and, if somebody said it, as a memory."""
+        self.put_messages([message])
+
+    def put_messages(self, messages: list[ChatMessage]) -> None:
+        """As ``put``, for several. Raises ``InvalidInput`` for what cannot be stored; then none
+        of them is."""
+        placed = self._chats.placed(self.session_id, messages)
+        self._remember(placed)
+        self._chats.keep(placed)
+
+    def set(self, messages: list[ChatMessage]) -> None:
+        """This history in place of the session's; what is new in it is remembered."""
+        known = [to_bytes(message) for message in self.get_all()]
+        placed = self._chats.placed(self.session_id, messages)
+        new: list[Put] = []
+        for put in placed:
+            written = to_bytes(put.message)
+            if written in known:
+                known.remove(written)
+            else:
+                new.append(put)
+        self._remember(new)
+        self._chats.replace(self.session_id, placed)
+
+    def reset(self) -> None:
+        """End the history of the session; its memories stay."""
+        self._chats.clear(self.session_id)
+
+    def _cost(self, message: ChatMessage) -> int:
+        return tokens_of(message, self._count)
+
+    def _remember(self, puts: Sequence[Put]) -> None:
+        said = [each for put in puts if (each := remembered(put.message, nanos=put.nanos))]
+        if said:
+            self._mos.add(
+                said, user=self.user, agent=self.agent, cube=self.cube, session=self.session_id
+            )
+
+    def _recalled(self, given: str | ChatMessage | None, shown: Sequence[Put]) -> str:
+        """What memory says beside the messages that are shown anyway."""
+        said = given.content if isinstance(given, ChatMessage) else given
+        query = said or asked([put.message for put in shown])
+        spoken = [put.key for put in shown if put.message.role is MessageRole.USER]
+        where = None
+        if shown:
+            earlier = {"time": {"lt": at(shown[0].nanos)}}
+            where = {"or": [{"not": {"conversation": self.session_id}}, earlier]}
+        return self._recalling.block(query, turn=spoken[-1:], where=where)
+
+
+def _counter(tokenize: Callable[[str], Sequence[Any]] | None) -> Count:
+    if tokenize is None:
+        return EstimatedTokens().count
+    return lambda text: len(tokenize(text))
+
+
+def _with_memories(block: str, messages: list[ChatMessage]) -> list[ChatMessage]:
+    """The memories before everything else, in the system message if there is one."""
+    if not block:
+        return messages
+    told = TextBlock(text=block)
+    if messages and messages[0].role is MessageRole.SYSTEM:
+        messages[0].blocks = [told, *messages[0].blocks]
+        return messages
+    return [ChatMessage(role=MessageRole.SYSTEM, blocks=[told]), *messages]

@@ -1,0 +1,122 @@
+"""The last check before a model reads: what the asker may see now, in the words as they stand now.
+
+Between retrieval and the prompt may lie a cache, another service or a day. What was deleted,
+revoked, quarantined or corrected since is dropped or corrected here, by asking the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
+from pydantic import Field, PrivateAttr
+
+from llama_index_memos.asker import Asker
+from llama_index_memos.filters import Tree, one_of
+from llama_index_memos.messages import Count
+from llama_index_memos.nodes import PREFIX, key_of, node_of
+from llama_index_memos.retriever import CUBE_KEY, ID_KEY, memory_node
+from memos_integrations.cube.embedded import KEY_FIELD
+from memos_integrations.cube.errors import AccessDenied
+from memos_integrations.cube.header import SEARCHABLE
+from memos_integrations.cube.item import MemoryItem
+from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.tokens import EstimatedTokens
+
+
+class MemOSPostprocessor(BaseNodePostprocessor):
+    """Drops what ``user`` or ``agent`` may not read now, and what the budget has no room for.
+
+    It knows nodes of ``MemOSRetriever`` by themselves, and those of a ``MemOSVectorStore`` by the
+    cubes named in ``cubes``. ``foreign`` says what becomes of other nodes: nothing is known of
+    who may read them, so they are dropped unless told otherwise. Nodes keep their order; one that
+    does not fit into the budget is passed over for a shorter one.
+    """
+
+    user: str | None = None
+    agent: str | None = None
+    cubes: tuple[str, ...] = ()
+    foreign: Literal["drop", "keep"] = "drop"
+    budget_tokens: int | None = Field(default=None, gt=0)
+    _mos: MOS = PrivateAttr()
+    _count: Count = PrivateAttr()
+
+    def __init__(
+        self,
+        mos: MOS,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        cubes: Sequence[str] = (),
+        foreign: Literal["drop", "keep"] = "drop",
+        budget_tokens: int | None = None,
+        tokenizer_fn: Callable[[str], Sequence[Any]] | None = None,
+    ) -> None:
+        scope: dict[str, Any] = {"user": user, "agent": agent, "cubes": tuple(cubes)}
+        rules: dict[str, Any] = {"foreign": foreign, "budget_tokens": budget_tokens}
+        super().__init__(**scope, **rules)
+        self._mos = mos
+        self._count = EstimatedTokens().count
+        if tokenizer_fn is not None:
+            tokenize = tokenizer_fn
+            self._count = lambda text: len(tokenize(text))
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name LlamaIndex writes into what it serialises."""
+        return "MemOSPostprocessor"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        now = self._memories(nodes) | self._kept_nodes(nodes)
+        shown: list[NodeWithScore] = []
+        for each in nodes:
+            current = now.get(each.node.node_id)
+            if current is not None:
+                shown.append(NodeWithScore(node=current, score=each.score))
+            elif self.foreign == "keep" and not self._ours(each.node):
+                shown.append(each)
+        return shown if self.budget_tokens is None else self._fitting(shown, self.budget_tokens)
+
+    def _ours(self, node: BaseNode) -> bool:
+        return ID_KEY in node.metadata
+
+    def _memories(self, nodes: Sequence[NodeWithScore]) -> dict[str, BaseNode]:
+        """Node id -> the memory it was made of, as it may be read now."""
+        by_cube: dict[str, list[str]] = {}
+        for each in nodes:
+            cube, item = each.node.metadata.get(CUBE_KEY), each.node.metadata.get(ID_KEY)
+            if isinstance(cube, str) and isinstance(item, str):
+                by_cube.setdefault(cube, []).append(item)
+        found = [i for cube, ids in by_cube.items() for i in self._live(cube, one_of("id", ids))]
+        return {item.id: memory_node(item) for item in found}
+
+    def _kept_nodes(self, nodes: Sequence[NodeWithScore]) -> dict[str, BaseNode]:
+        """Node id -> the node a cube keeps under it, as it may be read now."""
+        keys = [key_of(PREFIX, each.node.node_id) for each in nodes if not self._ours(each.node)]
+        if not keys:
+            return {}
+        kept = [n for cube in self.cubes for n in self._live(cube, one_of(KEY_FIELD, keys))]
+        return {node.node_id: node for node in map(node_of, kept)}
+
+    def _live(self, cube: str, where: Tree) -> list[MemoryItem]:
+        asked = {"and": [where, {"memory_type": {"exists": True}}]}  # facts, too
+        try:
+            items = self._mos.list(
+                filter=asked, limit=2**31, **Asker(self.user, self.agent, cube).of()
+            )
+        except AccessDenied:
+            return []
+        return [i for i in items if i.header.state in SEARCHABLE and not i.header.stale]
+
+    def _fitting(self, nodes: Sequence[NodeWithScore], budget: int) -> list[NodeWithScore]:
+        kept: list[NodeWithScore] = []
+        for each in nodes:
+            cost = self._count(each.node.get_content(metadata_mode=MetadataMode.LLM))
+            if cost <= budget:
+                budget -= cost
+                kept.append(each)
+        return kept

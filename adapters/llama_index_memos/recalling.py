@@ -1,0 +1,63 @@
+"""What memory says to a turn of a conversation: retrieved once, checked again at every read.
+
+An agent reads its memory several times a turn. The block is kept for the turn; before it is shown
+again the truth is asked whether everything in it may still be shown as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index_memos.asker import Asker
+from memos_integrations.cube.header import SEARCHABLE
+from memos_integrations.interface.mos import MOS
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The block of one turn, and the words of each memory in it."""
+
+    turn: object
+    text: str
+    words: Mapping[str, str]
+
+
+class Recalling:
+    """Retrieves the block for a turn and keeps it as long as it is true. One turn is kept."""
+
+    def __init__(self, mos: MOS, asker: Asker, *, budget_tokens: int) -> None:
+        self._mos = mos
+        self._asker = asker
+        self._budget_tokens = budget_tokens
+        self._kept: _Kept | None = None
+
+    def block(self, query: str, *, turn: object, where: Mapping[str, Any] | None = None) -> str:
+        """The memories that fit the query, as a prompt block; empty where there are none."""
+        if not query.strip() or self._budget_tokens < 1:
+            return ""
+        kept = self._kept
+        if kept is None or kept.turn != (turn, query) or not self._holds(kept):
+            kept = self._kept = self._recalled(query, turn, where)
+        return kept.text
+
+    def _recalled(self, query: str, turn: object, where: Mapping[str, Any] | None) -> _Kept:
+        found = self._mos.context(
+            query, budget_tokens=self._budget_tokens, filter=where, **self._asker.of()
+        )
+        words = {item.id: item.text for part in found.sections for item in part.items}
+        return _Kept((turn, query), found.text, words)
+
+    def _holds(self, kept: _Kept) -> bool:
+        """Whether every memory of the block may still be shown, in the same words."""
+        if not kept.words:
+            return True
+        asked = {"id": {"in": list(kept.words)}, "memory_type": {"exists": True}}
+        items = self._mos.list(filter=asked, limit=len(kept.words), **self._asker.of())
+        now = {
+            item.id: item.text
+            for item in items
+            if item.header.state in SEARCHABLE and not item.header.stale
+        }
+        return now == kept.words
