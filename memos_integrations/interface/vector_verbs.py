@@ -33,7 +33,7 @@ from memos_integrations.operation.given_vectors import Sought, nearest, vectors_
 _PRESENT = 2**63 - 2
 _NAMED = (
     "SELECT i.id FROM version v JOIN item i ON i.iid = v.iid WHERE v.cid = ? AND v.seq_to > ? "
-    "AND v.memory_type = 'document' "
+    "AND v.memory_type = 'document' AND v.tid IS NOT NULL "
     "AND json_extract(v.info, '$.embedded') IN (SELECT value FROM json_each(?))"
 )
 
