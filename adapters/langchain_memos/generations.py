@@ -36,7 +36,10 @@ def dumped(generations: Sequence[Generation]) -> bytes:
 def loaded(data: bytes) -> list[Generation]:
     """The inverse. Raises ``ValueError`` for anything that ``dumped`` did not write."""
     try:
-        return [_from_dict(each) for each in json.loads(data)]
+        told = json.loads(data)
+        if not isinstance(told, list) or not told:
+            raise ValueError("these are no generations")
+        return [_from_dict(each) for each in told]
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("these are no generations") from error
 

@@ -27,7 +27,7 @@ class MemOSRecordManager(RecordManager):
     """Which documents of ``namespace`` were indexed, when, and from which source.
 
     Lies in the home of ``user`` (or ``agent``), or in ``cube``: best in the cube of the documents
-    (``MemOSVectorStore(...).cube``), so that both are shared and erased together. Listing reads
+    (``MemOSVectorStore(...).cube``), so that both are shared and dumped together. Listing reads
     every record of the namespace, about 100,000 a second.
     """
 

@@ -78,7 +78,7 @@ class MemOSVectorStore(VectorStore):
 
     @property
     def cube(self) -> str:
-        """The path of the documents' cube, to share, dump or erase it by."""
+        """The path of the documents' cube, to share or dump it by."""
         return self._cube
 
     @property
