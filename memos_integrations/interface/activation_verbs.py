@@ -16,6 +16,7 @@ from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault import artifacts
 from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.infrastructure.vault.rows import to_item
+from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import render
 from memos_integrations.interface.reads import check_query
@@ -30,7 +31,7 @@ class Activated:
     """What a model is to be given: ``model.generate(**activated.inputs)``."""
 
     inputs: dict[str, Any]
-    """``input_ids`` and ``attention_mask`` of shape ``[1, prompt_tokens]``, ``past_key_values``."""
+    """``input_ids`` and ``attention_mask`` of shape ``[1, prompt_tokens]``, and the filled cache."""
     prompt_tokens: int
     cached_tokens: int
     """Tokens of the prompt that were not computed again."""
@@ -57,17 +58,20 @@ class ActivationVerbs(Verbs):
         cube: CubeName | Sequence[CubeName] | None = None,
         filter: Where = None,  # noqa: A002  -- the field's word
         rendering: Callable[[str, str], str] | None = None,
+        beams: int = 1,
     ) -> Generator[Activated]:
         """All memories of the scope before ``query``, as inputs of a model with a filled cache.
 
         The memories stand in the order of their time, so a new one comes behind the others and
         what was computed for them serves again. ``rendering(memory, query)`` makes the prompt's
-        text; by default the tokenizer's chat template does. The cache is yours for the length of
+        text; by default the tokenizer's chat template does. ``beams`` is what ``generate`` is called
+        with as ``num_beams`` or ``num_return_sequences``. The cache is yours for the length of
         the block; the stored one never grows. Raises ``CacheUnsupported`` for a model whose
         caches have no codec, ``InvalidInput`` where the memories are too many for a prompt, and
         ``MissingExtra`` without torch.
         """
         check_query(query, 1)
+        whole(beams, "beams", least=1, most=1_000)
         prefill = self._rooms.caches.prefill()
         from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
         from memos_integrations.operation.transform.prompt import prompt_of  # noqa: PLC0415
@@ -85,7 +89,7 @@ class ActivationVerbs(Verbs):
         )
         done = prefill.run(asked)
         yield Activated(
-            transform.inputs_of(asked, done),
+            transform.inputs_of(asked, done, beams=beams),
             len(prompt.tokens),
             done.cached_tokens,
             done.computed_tokens,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from memos_integrations.cube.errors import MissingExtra
@@ -16,6 +17,11 @@ try:
     from transformers import DynamicCache
 except ModuleNotFoundError as error:
     raise MissingExtra("activation memory", "activation") from error
+
+
+def cache_name(model: Any) -> str:
+    """What this model calls its cache: ``cache``, or ``past_key_values`` in older versions."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 def empty_cache(model: Any) -> Any:
@@ -31,11 +37,19 @@ def extend(model: Any, cache: Any, tokens: Sequence[int]) -> float:
     ids = torch.tensor([list(tokens)], device=model.device)
     began = time.perf_counter()
     with torch.no_grad():
-        model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        model(input_ids=ids, use_cache=True, logits_to_keep=1, **{cache_name(model): cache})
     return time.perf_counter() - began
 
 
-def generation_inputs(model: Any, cache: Any, tokens: Sequence[int]) -> dict[str, Any]:
-    """What ``model.generate`` takes: the whole prompt ``[1, tokens]`` and its beginning's cache."""
+def generation_inputs(
+    model: Any, cache: Any, tokens: Sequence[int], *, beams: int = 1
+) -> dict[str, Any]:
+    """What ``model.generate`` takes: the whole prompt ``[1, tokens]`` and its beginning's cache.
+
+    With ``beams`` (or so many sampled answers) ``generate`` repeats the prompt but not the cache,
+    so that is done here.
+    """
     ids = torch.tensor([list(tokens)], device=model.device)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "past_key_values": cache}
+    if beams > 1:
+        cache.batch_repeat_interleave(beams)
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), cache_name(model): cache}

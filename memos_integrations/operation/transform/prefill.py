@@ -253,9 +253,9 @@ def asked_of(
     return Asked(prompt, model, identify(model, tokenizer).digest(), tenant, salt, sources)
 
 
-def inputs_of(asked: Asked, done: Prefilled) -> dict[str, Any]:
+def inputs_of(asked: Asked, done: Prefilled, *, beams: int = 1) -> dict[str, Any]:
     """What ``model.generate`` takes: the whole prompt, and the cache of its beginning."""
-    return generation_inputs(asked.model, done.cache, asked.prompt.tokens)
+    return generation_inputs(asked.model, done.cache, asked.prompt.tokens, beams=beams)
 
 
 def _same_tokens(kept: Kept, asked: Asked, blocks: int) -> bool:
