@@ -7,9 +7,11 @@ inferred by it, so it is quoted as unverified when it is recalled.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Concatenate, ParamSpec
+from typing import Annotated, Any, Concatenate, ParamSpec
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -18,12 +20,15 @@ from pydantic import BaseModel, Field
 
 from langchain_memos.asker import Asker, asker_of
 from memos_integrations.cube.acl import Trust
-from memos_integrations.cube.errors import MemosError
+from memos_integrations.cube.errors import MemosError, UsageError
 from memos_integrations.cube.header import Origin
+from memos_integrations.cube.outcomes import AddResult
 from memos_integrations.interface.mos import MOS
 
 P = ParamSpec("P")
 _MOST_MEMORIES = 20
+_REASON = "by a tool"
+_INFERRED: dict[str, Any] = {"origin": Origin.INFERENCE, "trust": Trust.INFERENCE}
 
 _Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 _Id = Annotated[str, Field(description="The id of a memory, as recall shows it", max_length=100)]
@@ -60,8 +65,10 @@ def memory_tools(
     """``remember``, ``recall``, ``update_memory`` and ``forget``, or those named in ``only``.
 
     ``user`` and ``agent`` fix whose memory it is; otherwise ``config["configurable"]`` says it.
-    A refusal or a bad argument is told to the model as the tool's answer. ``forget`` takes a
-    memory out of every read and can be undone (``mos.rollback``); erasing is not for a model.
+    A refusal or a bad argument is told to the model as the tool's answer. ``update_memory`` never
+    puts a model's words into a memory that somebody else wrote: it archives that one and keeps
+    what the model says as inferred. ``forget`` takes a memory out of every read and leaves it in
+    history; erasing is not for a model. In a graph each call takes effect once, retried or not.
     """
     verbs = _Verbs(mos, Asker(user, agent), cube)
     made: list[BaseTool] = [
@@ -72,7 +79,7 @@ def memory_tools(
     ]
     unknown = sorted(set(only or ()) - {tool.name for tool in made})
     if unknown:
-        raise ValueError(f"no memory tool {unknown[0]!r}; there are {[t.name for t in made]}")
+        raise UsageError(f"no memory tool {unknown[0]!r}; there are {[t.name for t in made]}")
     return [tool for tool in made if only is None or tool.name in only]
 
 
@@ -106,11 +113,11 @@ class _Verbs:
     def remember(self, text: str, config: RunnableConfig) -> str:
         asker = self._asker(config)
         done = self._mos.add(
-            text,
+            {"role": "assistant", "content": text},
             session=asker.thread,
             cube=self._cube,
-            origin=Origin.INFERENCE,
-            trust=Trust.INFERENCE,
+            idempotency_key=_key(config, "remember", text),
+            **_INFERRED,
             **asker.keywords(),
         )
         return f"Remembered as {done.id}."
@@ -127,15 +134,43 @@ class _Verbs:
 
     @_told
     def update_memory(self, memory_id: str, text: str, config: RunnableConfig) -> str:
+        key = _key(config, "update", memory_id, text)
         who = self._asker(config).keywords()
-        done = self._mos.update(memory_id, text, cube=self._cube, reason="by a tool", **who)
-        return f"Memory {done.id} is at version {done.version} now."
+        old = self._mos.get(memory_id, cube=self._cube, **who)
+        if old.header.trust is not Trust.USER:
+            done = self._mos.update(
+                memory_id, text, cube=self._cube, idempotency_key=key, reason=_REASON, **who
+            )
+            return f"Memory {done.id} is at version {done.version} now."
+        with self._mos.pipeline(cube=self._cube, idempotency_key=key, **who) as replacing:
+            said = {"role": "assistant", "content": text}
+            replacing.add(said, info={"replaces": memory_id}, **_INFERRED)
+            replacing.archive(memory_id, reason=_REASON)
+        made = replacing.results[0]
+        assert isinstance(made, AddResult)  # noqa: S101  -- what an add gives
+        return f"Memory {made.id} stands in place of {memory_id} now."
 
     @_told
     def forget(self, memory_id: str, config: RunnableConfig) -> str:
         who = self._asker(config).keywords()
-        done = self._mos.delete(memory_id, cube=self._cube, reason="by a tool", **who)
+        key = _key(config, "forget", memory_id)
+        done = self._mos.delete(
+            memory_id, cube=self._cube, idempotency_key=key, reason=_REASON, **who
+        )
         return f"Memory {done.id} is forgotten."
+
+
+def _key(config: RunnableConfig, *told: str) -> str | None:
+    """The same for every attempt at this call in a graph; ``None`` where there is no graph.
+
+    The namespace of the checkpoint holds the task's id, which retries and resumes keep.
+    """
+    known = ensure_config(config).get("metadata", {})
+    place = known.get("langgraph_checkpoint_ns")
+    if not place:
+        return None
+    words = json.dumps([known.get("thread_id"), place, *told])
+    return "langchain:" + hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _line(item: str, text: str, trust: Trust) -> str:
