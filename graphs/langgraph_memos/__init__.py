@@ -20,8 +20,10 @@ try:
     from langgraph_memos.quotes import quote
     from langgraph_memos.recall import RecallNode
     from langgraph_memos.remember import RememberNode
+    from langgraph_memos.saver import MemOSSaver
     from langgraph_memos.schedule import ScheduleNode
     from langgraph_memos.state import Answer, MemoryState, Recalled, Written
+    from langgraph_memos.strict import StrictSerializer, UnreadableBytes
     from langgraph_memos.ticking import TickingSaver
     from langgraph_memos.tools import memory_tools
     from langgraph_memos.version import Mark, MemoryVersion, first_mark
@@ -37,6 +39,7 @@ __all__ = [
     "ConsolidateNode",
     "Hold",
     "Mark",
+    "MemOSSaver",
     "MemoryBudget",
     "MemoryDrain",
     "MemoryState",
@@ -48,7 +51,9 @@ __all__ = [
     "Recalled",
     "RememberNode",
     "ScheduleNode",
+    "StrictSerializer",
     "TickingSaver",
+    "UnreadableBytes",
     "Written",
     "add_memory",
     "budget_left",

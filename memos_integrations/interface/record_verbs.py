@@ -95,7 +95,8 @@ class Records(Verbs):
             self._ensure_expected(tx, cube, expected)
             if gone:
                 removed = records.delete(tx, cube.cid, self._place, gone)
-                self._told(tx, cube, "delete records", removed)
+                if removed:
+                    self._told(tx, cube, "delete records", removed)
             if given or new:
                 self._put(tx, cube, given, spent, new=new)
 
