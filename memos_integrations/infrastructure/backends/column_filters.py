@@ -49,18 +49,20 @@ _TIMES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 }
 
 
-def searchable(table: Table, *, now: int, valid_at: int | None) -> Flags:
-    """Rows that a search may show at an instant, as the truth's condition of that name says.
+def searchable(table: Table, *, now: int, valid_at: int | None) -> Flags | None:
+    """Rows that a search may show at an instant, as the truth's condition of that name says;
+    ``None`` for all of them.
 
     Whether an item is archived, merged, stale or gone is decided before: those are not held.
     """
+    if valid_at is None:
+        until, first = table.open_until
+        return None if first > now else until > now
     dense = table.dense
-    world = now if valid_at is None else valid_at
     passes: Flags = (dense["expires"] > now) | dense["legal_hold"]
     passes &= ~dense["quarantined"]
-    passes &= dense["valid_to"] > world
-    if valid_at is not None:
-        passes &= dense["valid_from"] <= valid_at
+    passes &= dense["valid_to"] > valid_at
+    passes &= dense["valid_from"] <= valid_at
     return passes
 
 
@@ -69,10 +71,13 @@ def passing(table: Table, where: Filter | None, *, now: int, valid_at: int | Non
     than the columns hold."""
     if where is not None and not decides(where):
         return None
-    passes = searchable(table, now=now, valid_at=valid_at)
-    if where is not None:
-        passes &= _Rows(table).decide(where)
-    found: Rows = table.items[passes]
+    shown = searchable(table, now=now, valid_at=valid_at)
+    if where is None:
+        return table.items if shown is None else table.items[shown]
+    passes = _Rows(table).decide(where)
+    if shown is not None:
+        passes &= shown
+    found: Rows = table.items[np.flatnonzero(passes)]
     return found
 
 
@@ -178,9 +183,8 @@ class _Rows:
         """Rows that hold at least one of these pairs."""
         table = self._table
         hits = _among(table.pairs, codes, len(table.coder.pairs_of.values))
-        rows = np.searchsorted(np.cumsum(table.pair_counts), np.flatnonzero(hits), side="right")
         passes = self._everywhere(False)
-        passes[rows] = True
+        passes[table.pair_rows[np.flatnonzero(hits)]] = True
         return passes
 
 

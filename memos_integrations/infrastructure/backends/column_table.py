@@ -118,6 +118,16 @@ class Coder:
         return number
 
 
+class _Derived:
+    """What readers work out about a table and leave for the next one."""
+
+    __slots__ = ("open_until", "pair_rows")
+
+    def __init__(self) -> None:
+        self.open_until: tuple[NDArray[np.int64], int] | None = None
+        self.pair_rows: NDArray[np.int32] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """All columns of a cube as one write left them, in ascending item order."""
@@ -128,10 +138,33 @@ class Table:
     pair_counts: NDArray[np.int32]
     pairs: NDArray[np.int32]
     coder: Coder
+    _derived: _Derived = field(default_factory=_Derived)
 
     @property
     def items(self) -> Rows:
         return self.dense["item"]
+
+    @property
+    def open_until(self) -> tuple[NDArray[np.int64], int]:
+        """Up to when a search that asks about no other time may show each row, and the first of
+        these instants; the beginning of time for what is quarantined."""
+        found = self._derived.open_until
+        if found is None:
+            dense = self.dense
+            kept = np.where(dense["legal_hold"], FOREVER, dense["expires"])
+            until = np.minimum(kept, dense["valid_to"])
+            until[dense["quarantined"]] = -FOREVER
+            found = self._derived.open_until = (until, int(until.min(initial=FOREVER)))
+        return found
+
+    @property
+    def pair_rows(self) -> NDArray[np.int32]:
+        """The row of each pair."""
+        found = self._derived.pair_rows
+        if found is None:
+            rows = np.arange(len(self), dtype=np.int32)
+            found = self._derived.pair_rows = np.repeat(rows, self.pair_counts)
+        return found
 
     def __len__(self) -> int:
         return len(self.dense["item"])

@@ -7,7 +7,6 @@ in the order of the question's words, so the score of a text is the same to the 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,32 +42,25 @@ class Asked:
     def __init__(self, shot: Snapshot, query: str) -> None:
         self.query = query
         self._shot = shot
-        words = list(dict.fromkeys(tokens(query)))
-        self.terms = [shot.vocabulary.get(word, -1) for word in words]
-        known = [term if term < shot.terms else -1 for term in self.terms]
-        self.numbers = np.zeros(shot.terms, np.int16 if len(words) < 2**15 else np.int32)
+        words = dict.fromkeys(tokens(query))
+        self.terms = np.array([shot.vocabulary.get(word, -1) for word in words], np.int64)
+        self.terms[self.terms >= shot.terms] = -1
+        known = np.flatnonzero(self.terms >= 0)
+        self.numbers = np.zeros(shot.terms, np.int16 if len(words) < 2**15 - 1 else np.int32)
         """Of each term of the cube: its place among the question's words, from 1; 0 for none."""
-        for number, term in enumerate(known, 1):
-            if term >= 0:
-                self.numbers[term] = number
-        self._stretches = [shot.stretch(term) for term in known]
-        self.postings = sum(high - low for low, high in self._stretches)
-        self.idf = np.array([self._idf(*each) for each in zip(known, self._stretches, strict=True)])
+        self.numbers[self.terms[known]] = known + 1
+        self._low, self._high = shot.stretches(self.terms)
+        self.postings = int((self._high - self._low).sum())
+        held = self._high - self._low + self._tail_counts[1:]
+        if shot.live < len(shot.alive):
+            held[known] -= shot.buried[self.terms[known]]
+        self.idf = np.log1p((shot.live - held + 0.5) / (held + 0.5))
         self.worth = self.idf / (float(self.idf.sum()) or 1.0)
-
-    def _idf(self, term: int, stretch: tuple[int, int]) -> float:
-        shot = self._shot
-        held = stretch[1] - stretch[0]
-        if term >= 0:
-            held += int(self._tail_counts[self.numbers[term]])
-            held -= int(shot.buried[term]) if shot.live < len(shot.alive) else 0
-        return math.log1p((shot.live - held + 0.5) / (held + 0.5))
 
     @cached_property
     def _tail(self) -> tuple[Rows, NDArray[np.integer]]:
         """Places in the tail that hold a word of the question, by word, and these words."""
-        numbers = self.numbers[self._shot.tail[0]]
-        return _by_word(numbers)
+        return _by_word(self.numbers.take(self._shot.tail[0]))
 
     @cached_property
     def _tail_counts(self) -> NDArray[np.int64]:
@@ -80,10 +72,11 @@ class Asked:
         shot = self._shot
         places, numbers = self._tail
         base, tail = shot.base, shot.tail
-        slots = np.concatenate([*(base[1, a:b] for a, b in self._stretches), tail[1, places]])
-        counts = np.concatenate([*(base[2, a:b] for a, b in self._stretches), tail[2, places]])
-        sizes = np.array([b - a for a, b in self._stretches], np.int64)
-        worth = np.concatenate((np.repeat(self.worth, sizes), self.worth[numbers - 1]))
+        stretches = list(map(slice, self._low.tolist(), self._high.tolist()))
+        slots = np.concatenate([*map(base[1].__getitem__, stretches), tail[1, places]])
+        counts = np.concatenate([*map(base[2].__getitem__, stretches), tail[2, places]])
+        worth = np.repeat(self.worth, self._high - self._low)
+        worth = np.concatenate((worth, self.worth[numbers - 1]))
         shares = np.bincount(slots, _gained(counts, shot.norm[slots], worth), len(shot.alive))
         if shot.live < len(shares):
             shares *= shot.alive
@@ -108,7 +101,7 @@ class Asked:
         shot = self._shot
         starts, distinct = shot.slots[START, slots], shot.slots[DISTINCT, slots]
         lines = runs(starts, distinct)
-        at, numbers = _by_word(self.numbers[shot.lines[0].take(lines)])
+        at, numbers = _by_word(self.numbers.take(shot.lines[0].take(lines)))
         owners = np.repeat(np.arange(len(slots)), distinct)
         return owners[at], numbers - 1, shot.lines[2].take(lines[at])
 
@@ -257,12 +250,11 @@ class Snapshot:
         at = find(table[0], items)
         return np.where(at >= 0, table[1][at], -1) if len(table[1]) else at
 
-    def stretch(self, term: int) -> tuple[int, int]:
-        """Where the base holds this term: from, to."""
-        if not 0 <= term < len(self.starts) - 1:
-            return 0, 0
-        low, high = self.starts[term : term + 2].tolist()
-        return low, high
+    def stretches(self, terms: Rows) -> tuple[Rows, Rows]:
+        """Where the base holds these terms: from, to."""
+        last = len(self.starts) - 1
+        terms = np.where((terms >= 0) & (terms < last), terms, last)
+        return self.starts[terms], self.starts[np.minimum(terms + 1, last)]
 
 
 def _high(shares: Floats, limit: int) -> Rows:

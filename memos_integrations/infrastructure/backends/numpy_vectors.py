@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,16 @@ _CHUNK_ROWS: Final = 1024
 _NONE: Rows = np.empty(0, dtype=np.int64)
 
 
+class _Kept:
+    """What readers work out about a snapshot and leave for the next one."""
+
+    __slots__ = ("scored",)
+
+    def __init__(self) -> None:
+        self.scored: tuple[bytes, Rows | None, NDArray[np.float32]] | None = None
+        """The last question, directory places (``None``: all), and their exact scores."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     """One cube as a reader sees it. The three directory arrays are never changed in place."""
@@ -51,6 +61,7 @@ class _Snapshot:
     versions: Rows
     in_order: bool
     """Whether the matrix holds the live items in item order, and nothing else."""
+    kept: _Kept = field(default_factory=_Kept)
 
     @property
     def dim(self) -> int:
@@ -142,6 +153,8 @@ class NumpyVectors:
         if shot is None or limit < 1 or (places is not None and not places.size):
             return None, _NONE, np.empty(0, np.float32)
         quick, exact = _quick_scores(shot, query, places)
+        if exact:
+            shot.kept.scored = query.tobytes(), places, quick
         near = _near_top(quick, limit)
         places = near if places is None else places[near]
         scores = quick[near] if exact else _cosines(shot, shot.rows[places], query)
@@ -155,8 +168,9 @@ class NumpyVectors:
         asked = np.asarray(items, dtype=np.int64)
         out = np.full(len(asked), np.nan, dtype=np.float32)
         if shot is not None:
-            places, known = _find(shot, asked)
-            out[known] = _cosines(shot, shot.rows[places[known]], query)
+            places = find(shot.items, asked)
+            known = np.flatnonzero(places >= 0)
+            out[known] = _exact_scores(shot, query, places[known])
         return out
 
     def versions(self, cube: int) -> Mapping[int, int]:
@@ -273,6 +287,17 @@ def _near_top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
         return np.arange(scores.size)
     edge = reached_by(scores, limit)
     return np.flatnonzero(scores >= np.float32(edge - 1e-4 * max(1, abs(edge))))
+
+
+def _exact_scores(shot: _Snapshot, query: Vector, places: Rows) -> NDArray[np.float32]:
+    """Scores of these directory places, from the last search for the same vector if it has them."""
+    scored = shot.kept.scored
+    if scored is not None and scored[0] == query.tobytes():
+        at = places if scored[1] is None else find(scored[1], places)
+        if scored[1] is None or not at.size or at.min() >= 0:
+            kept: NDArray[np.float32] = scored[2][at]
+            return kept
+    return _cosines(shot, shot.rows[places], query)
 
 
 def _cosines(shot: _Snapshot, rows: Rows, query: Vector) -> NDArray[np.float32]:

@@ -104,12 +104,17 @@ class Asking:
 
 
 class Governed:
-    """The governed queries over one open connection or snapshot."""
+    """The governed queries over one state of the vault: after a change of rights, make another."""
 
     def __init__(self, connection: sqlite3.Connection, asking: Asking) -> None:
         self._connection = connection
         self._asking = asking
         self._sql = queries("governed")
+        self._head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
+        self._bound: dict[str, Any] | None = None
+        self._named: bool | None = None
+        self._masters: dict[int, bool] = {}
+        """What is known of these cubes from ``gates_of``."""
 
     @property
     def seq(self) -> Seq:
@@ -145,12 +150,18 @@ class Governed:
         Where no rule at all names the principal, owner and visibility decide alone.
         """
         if self.named_by_rules():
-            return self.gates([cube.cid for cube in cubes])
-        return [self._ruleless(cube) for cube in cubes]
+            gates = self.gates([cube.cid for cube in cubes])
+        else:
+            gates = [self._ruleless(cube) for cube in cubes]
+        self._masters |= {gate.cid: gate.master for gate in gates}
+        return gates
 
     def named_by_rules(self) -> bool:
         """Whether any rule, also one that has expired, names this principal or a role of it."""
-        return bool(self._connection.execute(_NAMED, self._asking.bindings(None)).fetchone())
+        if self._named is None:
+            found = self._connection.execute(_NAMED, self._bindings(None)).fetchone()
+            self._named = found is not None
+        return self._named
 
     def _ruleless(self, cube: Cube) -> Gate:
         who = self._asking.principal
@@ -219,7 +230,10 @@ class Governed:
             return False
         if not mentions(where, _MASKED_FIELDS):
             return False
-        return not all(gate.master for gate in self.gates(cids))
+        asked = list(cids)
+        if not self._masters.keys() >= set(asked):
+            return not all(gate.master for gate in self.gates(asked))
+        return not all(self._masters[cid] for cid in asked)
 
     def _as_shown(self, rows: Iterable[Stored], where: Filter | None) -> list[Stored]:
         """Filter what the principal is shown, not what is stored, so that neither a match nor a
@@ -284,9 +298,8 @@ class Governed:
             raise UsageError("a whole cube is not looked at by words that may be masked")
         condition, extra = self._condition(pick, where)
         sql = f"SELECT {columns} {self._sql['joined']} WHERE {condition} ORDER BY i.iid"
-        bindings = self._asking.bindings(cids) | extra
-        head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
-        yield from self._connection.execute(head + sql, bindings)
+        bindings = self._bindings(cids) | extra
+        yield from self._connection.execute(self._head + sql, bindings)
 
     def tallies(
         self, column: str, *, cids: Iterable[int] | None = None, where: Filter | None = None
@@ -319,9 +332,14 @@ class Governed:
     def _run(
         self, sql: str, cids: Iterable[int] | None, extra: dict[str, Any] | None = None
     ) -> list[Any]:
-        bindings = self._asking.bindings(cids) | (extra or {})
-        head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
-        return self._connection.execute(head + sql, bindings).fetchall()
+        bindings = self._bindings(cids) | (extra or {})
+        return self._connection.execute(self._head + sql, bindings).fetchall()
+
+    def _bindings(self, cids: Iterable[int] | None) -> dict[str, Any]:
+        if self._bound is None:
+            self._bound = self._asking.bindings(None)
+        cubes = None if cids is None else json.dumps(sorted(set(cids)))
+        return {**self._bound, "cubes": cubes}
 
 
 _NAMED = """

@@ -112,6 +112,9 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
 
 
 def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -> Header:
+    created = from_micros(row.created)
+    # Most memories were never changed, and tell of the moment they were told in.
+    same = {row.created: created}
     return _built(
         Header,
         {
@@ -119,10 +122,10 @@ def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -
             "cube": row.path,
             "kind": _KINDS[row.kind],
             "memory_type": _TYPES[row.memory_type],
-            "created": from_micros(row.created),
-            "updated": from_micros(row.recorded),
-            "time": from_micros(row.time),
-            "valid_from": from_micros(row.valid_from),
+            "created": created,
+            "updated": same.get(row.recorded) or from_micros(row.recorded),
+            "time": same.get(row.time) or from_micros(row.time),
+            "valid_from": same.get(row.valid_from) or from_micros(row.valid_from),
             "valid_to": _when(row.valid_to),
             "role": row.role,
             "speaker": row.speaker,

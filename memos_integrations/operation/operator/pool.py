@@ -105,11 +105,14 @@ class Pool:
         if self.columns is None or not _counts(text):
             return self.words
         middle = len(self._around) // 2
-        around = self._around[max(middle - _WINDOW, 0) : middle + _WINDOW + 1]
-        asked, back = self._asked(around)
-        counts, idf, lengths, average = text.counts(self.cube, self.query.text, asked)
-        terms = _and_none(counts)[back].sum(axis=0)
-        length = _and_none(lengths)[back].sum(axis=0)
+        if middle:
+            around = self._around[middle - _WINDOW : middle + _WINDOW + 1]
+            asked, back = self._asked(around)
+            terms, idf, length, average = text.counts(self.cube, self.query.text, asked)
+            terms = _and_none(terms).take(back, axis=0).sum(axis=0)
+            length = _and_none(length)[back].sum(axis=0)
+        else:
+            terms, idf, length, average = text.counts(self.cube, self.query.text, self.items)
         norm = K1 * (1 - B + B * length / max(average * (2 * _WINDOW + 1), 1e-9))
         share = (terms / (terms + norm[:, None] + 1e-9)) @ idf
         window: Floats = (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
@@ -131,7 +134,7 @@ class Pool:
     @cached_property
     def _shares(self) -> Floats:
         """The share of words of everything in ``_around``; 0 for none."""
-        if self.columns is None:
+        if len(self._around) == 1:
             return self._space.text.scores(self.cube, self.query.text, self.items)[None]
         asked, back = self._asked(self._around)
         shares: Floats = _and_none(self._space.text.scores(self.cube, self.query.text, asked))[back]

@@ -99,6 +99,25 @@ def called(speakers: Sequence[str]) -> dict[str, int]:
     return names
 
 
+class Names:
+    """What calls the speakers of a cube, for one question after another."""
+
+    def __init__(self, speakers: Sequence[str]) -> None:
+        self._called = called(speakers)
+        self._firsts = {name.split(" ", 1)[0] for name in self._called}
+
+    def within(self, text: str) -> list[int]:
+        """The speakers that the words name, in order of the words."""
+        folded = text.casefold()
+        if len(self._firsts) < _MANY_NAMES and not any(each in folded for each in self._firsts):
+            return []
+        return names_in(text, self._called)
+
+
+_MANY_NAMES = 100
+"""With more of them, to take the question apart is quicker than to look for each."""
+
+
 def in_first_person(text: str, speaker: str) -> str:
     """The question as the speaker would put it of themselves: nearer to what they said."""
     for name in dict.fromkeys((speaker, speaker.split(" ", 1)[0])):

@@ -32,10 +32,9 @@ from memos_integrations.operation.operator.folding import fold, with_sources
 from memos_integrations.operation.operator.fresh import FreshVectors
 from memos_integrations.operation.operator.pool import Pool
 from memos_integrations.operation.operator.question import (
+    Names,
     Query,
-    called,
     in_first_person,
-    names_in,
 )
 from memos_integrations.operation.operator.ranking import Ranking
 
@@ -103,7 +102,7 @@ class MemOperator:
             else (LexicalArm(), VectorArm(), NeighbourArm(), TimeArm())
         )
         self.ranking = ranking or Ranking.default()
-        self._called: dict[int, tuple[tuple[str, ...], dict[str, int]]] = {}
+        self._called: dict[int, tuple[tuple[str, ...], Names]] = {}
 
     def search(
         self,
@@ -190,8 +189,8 @@ class MemOperator:
             return ()
         known = self._called.get(cube)
         if known is None or known[0] is not columns.speakers:
-            known = self._called[cube] = (columns.speakers, called(columns.speakers))
-        return tuple(names_in(query.text, known[1]))
+            known = self._called[cube] = (columns.speakers, Names(columns.speakers))
+        return tuple(known[1].within(query.text))
 
     def _own_words(
         self, space: Space, query: Query, named: dict[int, tuple[int, ...]]
@@ -211,9 +210,11 @@ class MemOperator:
     def _take(self, reading: Reading, space: Space, ranked: Ranked, limit: int) -> list[Found]:
         """The best that truth and governance let pass."""
         found: list[Found] = []
-        step = limit + max(4, limit // 4)
-        for start in range(0, len(ranked.items), step):
-            part = slice(start, start + step)
+        end = 0
+        while end < len(ranked.items) and len(found) < limit:
+            # Most often all of the best may be shown; where some may not, a few more are asked for.
+            start, end = end, end + (limit if not end else limit + max(4, limit // 4))
+            part = slice(start, end)
             items = ranked.items[part].tolist()
             rows = {
                 r.iid: r
@@ -229,8 +230,6 @@ class MemOperator:
                 )
                 if item in rows
             ]
-            if len(found) >= limit:
-                break
         return found[:limit]
 
 
