@@ -25,6 +25,7 @@ from langchain_memos.asker import Asker, asker_of
 from langchain_memos.middleware_state import MemOSAgentState, Turn
 from langchain_memos.prompts import Place, cost_of, question_of, with_block
 from langchain_memos.remembering import Kind, Portion, portions, unwritten, write
+from langchain_memos.trace import injected, tell, written
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.outcomes import Outcome
 from memos_integrations.interface.context import Context, SectionName
@@ -60,8 +61,8 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
     ``cube`` or to the user's own. ``tools`` may be ``memory_tools(mos)``. Asking a person before
     a tool runs is left to ``HumanInTheLoopMiddleware``.
 
-    ``stream_mode="custom"`` shows ``{"type": "memos.recall", ...}`` and ``"memos.remember"``:
-    ids, versions, scores and counts, no words.
+    ``stream_mode="custom"`` shows ``{"memory": "injected", ...}`` and ``"written"``: ids, versions,
+    scores and counts, and words only where the run asks for them (``langchain_memos.trace``).
     """
 
     state_schema = MemOSAgentState
@@ -248,46 +249,21 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
 
     def _show(self, request: ModelRequest[Any], recall: _Recall) -> None:
         """Tell the custom stream what this call of the model was given."""
-        if request.runtime is None or recall.block is None:  # pyright: ignore[reportUnnecessaryComparison]
-            return
-        request.runtime.stream_writer(trace_of(recall.block, recall.asker))
+        if recall.block is not None:
+            block = recall.block
+            tell(request.runtime, injected(block, recall.asker), words=block.text)
 
     def _told(
         self, runtime: Runtime[Any], done: tuple[dict[str, Any] | None, list[Outcome]]
     ) -> dict[str, Any] | None:
         update, outcomes = done
         if outcomes:
-            told = [{"id": each.id, "status": each.status} for each in outcomes]
-            runtime.stream_writer({"type": "memos.remember", "memories": told})
+            tell(runtime, written(outcomes))
         return update
 
 
 _MOST_CHARS = 20_000
 """As much of a question as is searched with."""
-
-
-def trace_of(block: Context, asker: Asker) -> dict[str, Any]:
-    """A block as the custom stream tells of it."""
-    scores = {hit.id: hit.score for hit in block.hits}
-    memories = [
-        {
-            "id": item.id,
-            "version": item.version,
-            "section": section.name,
-            "score": scores.get(item.id),
-            "trust": item.header.trust.value,
-        }
-        for section in block.sections
-        for item in section.items
-    ]
-    return {
-        "type": "memos.recall",
-        "user": asker.user,
-        "thread": asker.thread,
-        "memories": memories,
-        "tokens": block.tokens,
-        "left_out": block.left_out,
-    }
 
 
 def _one_of(value: Any, legal: Sequence[str], what: str) -> Any:

@@ -20,12 +20,12 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 from langchain_memos.asker import Asker
-from langchain_memos.metadata_filters import METADATA, metadata_filter
+from langchain_memos.documents import document_of, embedded, key_of
+from langchain_memos.metadata_filters import metadata_filter
 from langchain_memos.places import cube_beside, founded
-from memos_integrations.cube.embedded import KEY_FIELD, Embedded
-from memos_integrations.cube.errors import InvalidInput, UsageError
+from memos_integrations.cube.embedded import KEY_FIELD
+from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.filters import Filter
-from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.infrastructure.backends.embedders import as_embedder, embed_query
 from memos_integrations.interface.mos import MOS
@@ -102,8 +102,6 @@ class MemOSVectorStore(VectorStore):
     ) -> None:
         self.close()
 
-    # -- writing ------------------------------------------------------------------------------
-
     def add_texts(
         self,
         texts: Iterable[str],
@@ -125,7 +123,7 @@ class MemOSVectorStore(VectorStore):
         keys = [each or str(uuid4()) for each in _as_many(ids, len(words), "ids")]
         vectors = self._vectors(words, batch_size)
         documents = [
-            _embedded(key, text, vector, metadata or {})
+            embedded(key, text, vector, metadata or {})
             for key, text, vector, metadata in zip(keys, words, vectors, known, strict=True)
         ]
         if documents:
@@ -159,12 +157,10 @@ class MemOSVectorStore(VectorStore):
                     pipeline.delete(item.id)
         return True
 
-    # -- reading ------------------------------------------------------------------------------
-
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """The documents of these ids, in their order; those that are not there are left out."""
-        found = {_key(item): item for item in self._items(ids)}
-        return [_document(found[key]) for key in dict.fromkeys(ids) if key in found]
+        found = {key_of(item): item for item in self._items(ids)}
+        return [document_of(found[key]) for key in dict.fromkeys(ids) if key in found]
 
     def similarity_search(
         self,
@@ -189,7 +185,7 @@ class MemOSVectorStore(VectorStore):
         """The same with their cosines."""
         _refuse(unknown)
         return [
-            (_document(hit.item), hit.score) for hit in self._near(self._asked(query), k, filter)
+            (document_of(hit.item), hit.score) for hit in self._near(self._asked(query), k, filter)
         ]
 
     def similarity_search_by_vector(
@@ -202,7 +198,7 @@ class MemOSVectorStore(VectorStore):
     ) -> list[Document]:
         """The ``k`` documents nearest to a vector of the store's model."""
         _refuse(unknown)
-        return [_document(hit.item) for hit in self._near(embedding, k, filter)]
+        return [document_of(hit.item) for hit in self._near(embedding, k, filter)]
 
     def max_marginal_relevance_search(
         self,
@@ -238,7 +234,7 @@ class MemOSVectorStore(VectorStore):
         vectors = [made[hit.id] for hit in near]
         asked = np.asarray(embedding, np.float32)
         picked = maximal_marginal_relevance(asked, vectors, lambda_mult, k) if vectors else []
-        return [_document(near[place].item) for place in picked]
+        return [document_of(near[place].item) for place in picked]
 
     def _select_relevance_score_fn(self) -> Any:
         return _relevance
@@ -267,8 +263,6 @@ class MemOSVectorStore(VectorStore):
     def _listed(self, where: Mapping[str, Any] | Filter) -> list[MemoryItem]:
         return self.mos.list(filter=where, limit=2**31, cube=self._cube, **self._asker.keywords())
 
-    # -- making one ---------------------------------------------------------------------------
-
     @classmethod
     def from_texts(
         cls,
@@ -283,31 +277,6 @@ class MemOSVectorStore(VectorStore):
         store = cls(embedding, **made_with)
         store.add_texts(texts, metadatas, ids=ids)
         return store
-
-
-def _embedded(
-    key: str, text: str, vector: Sequence[float], metadata: Mapping[str, Any]
-) -> Embedded:
-    if not isinstance(metadata, Mapping):
-        raise InvalidInput(f"metadata is a mapping, not {type(metadata).__name__}")
-    return Embedded(key, text, vector, info={METADATA: metadata}, source=_source(metadata))
-
-
-def _source(metadata: Mapping[str, Any]) -> str | None:
-    """What LangChain's loaders call the source, where it can name one to erase by."""
-    try:
-        return clean_name(metadata.get("source"), "source")
-    except InvalidInput:
-        return None
-
-
-def _key(item: MemoryItem) -> str:
-    return str(item.header.info.get("embedded"))
-
-
-def _document(item: MemoryItem) -> Document:
-    known: dict[str, Any] = item.header.info.get(METADATA) or {}
-    return Document(id=_key(item), page_content=item.text, metadata=known)
 
 
 def _relevance(cosine: float) -> float:

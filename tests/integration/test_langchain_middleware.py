@@ -297,7 +297,7 @@ def test_budget_bounds_each_block(mos: MOS) -> None:
     for kind, told in agent.stream(
         said("What do I play, chess?"), who("alice"), stream_mode=["custom", "values"]
     ):
-        blocks += [told] if kind == "custom" and told["type"] == "memos.recall" else []
+        blocks += [told] if kind == "custom" and told["memory"] == "injected" else []
     assert [0 < each["tokens"] <= 60 for each in blocks] == [True]
     assert blocks[0]["left_out"] > 0
 
@@ -327,14 +327,26 @@ def test_custom_stream_tells_what_was_recalled_and_what_was_written(mos: MOS) ->
         saying("Chess."), middleware=[MemOSMiddleware(mos)], checkpointer=InMemorySaver()
     )
     told = list(agent.stream(said("What do I play?"), who("alice"), stream_mode="custom"))
-    recall, remember = told
-    assert recall["type"] == "memos.recall"
-    assert [each["id"] for each in recall["memories"]] == kept.ids
-    assert recall["memories"][0]["score"] > 0
-    assert (recall["user"], recall["thread"]) == ("alice", "t1")
-    assert remember["type"] == "memos.remember"
-    assert [each["status"] for each in remember["memories"]] == ["stored", "stored"]
+    injected, written = told
+    assert injected["memory"] == "injected"
+    assert (injected["ids"], injected["versions"]) == (kept.ids, [1])
+    assert (injected["sections"], injected["trust"]) == (["memories"], ["user"])
+    assert injected["scores"][0] > 0
+    assert (injected["user"], injected["thread"]) == ("alice", "t1")
+    assert (written["memory"], written["statuses"]) == ("written", ["stored", "stored"])
     assert "chess" not in str(told).lower()
+
+
+@pytest.mark.parametrize(("mode", "events"), [("content", 2), ("off", 0)])
+def test_run_decides_how_much_of_the_trace_it_is_told(mos: MOS, mode: str, events: int) -> None:
+    mos.add("I play chess on Mondays.", user="alice")
+    agent = create_agent(saying("Chess."), middleware=[MemOSMiddleware(mos)])
+    asked = who("alice", memory_trace=mode)
+    told = list(agent.stream(said("What do I play?"), asked, stream_mode="custom"))
+    assert len(told) == events
+    assert ("Mondays" in str(told)) is bool(events)
+    with pytest.raises(errors.UsageError, match="memory_trace"):
+        agent.invoke(said("What do I play?"), who("alice", memory_trace="loud"))
 
 
 # -- writing once --------------------------------------------------------------------------------
@@ -532,7 +544,7 @@ async def test_agent_runs_asynchronously_with_the_same_memory(mos: MOS) -> None:
             said("What am I allergic to?"), who("alice"), stream_mode="custom"
         )
     ]
-    assert [each["type"] for each in told] == ["memos.recall", "memos.recall", "memos.remember"]
+    assert [each["memory"] for each in told] == ["injected", "injected", "written"]
     assert "peanuts" in prompt(model, 0)
     assert model.prompts[0][0].content == model.prompts[1][0].content
     assert texts(mos, "alice") == [

@@ -392,11 +392,25 @@ def test_secret_in_a_document_is_masked_before_it_is_stored(
     mos: MOS, store: MemOSVectorStore
 ) -> None:
     key = "sk-proj-" + "a1B2" * 12
-    store.add_texts([f"the chess key is {key}"], [{"note": f"use {key}"}], ids=["secret"])
+    store.add_texts(
+        [f"the chess key is {key}"],
+        [{"note": f"use {key}", "source": f"https://x/?k={key}"}],
+        ids=["secret"],
+    )
     (document,) = store.get_by_ids(["secret"])
     assert key not in document.page_content
     assert key not in str(document.metadata)
     assert key.encode() not in Path(mos.path).read_bytes()
+
+
+def test_source_of_a_document_can_be_erased_by_its_name(mos: MOS, store: MemOSVectorStore) -> None:
+    texts = ["chess, page 1", "chess, page 2", "cello, page 1"]
+    sources = [{"source": name} for name in ("rules.pdf", "rules.pdf", "score.pdf")]
+    store.add_texts(texts, sources, ids=["r1", "r2", "s1"])
+    receipt = mos.erase(source="rules.pdf", user="alice", cube=store.cube)
+    assert (len(receipt.erased), receipt.scan.found) == (2, 0)
+    assert ids(store.get_by_ids(["r1", "r2", "s1"])) == ["s1"]
+    assert "r1" not in ids(store.similarity_search("chess", k=10))
 
 
 def test_documents_are_untrusted_and_no_facts_are_read_out_of_them(
