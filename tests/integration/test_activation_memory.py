@@ -21,6 +21,8 @@ from memos_integrations.cube.errors import InvalidInput  # noqa: E402
 from memos_integrations.infrastructure.activation.errors import CacheUnsupported  # noqa: E402
 from memos_integrations.infrastructure.safetensors_file import check_safetensors  # noqa: E402
 
+# Two threads on busy cores wait for each other; one is faster for tensors of this size.
+torch.set_num_threads(1)
 QUESTION = "where does maya live ?"
 
 
