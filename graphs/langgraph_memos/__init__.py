@@ -24,6 +24,7 @@ try:
     from langgraph_memos.schedule import ScheduleNode
     from langgraph_memos.state import Answer, MemoryState, Recalled, Written
     from langgraph_memos.strict import StrictSerializer, UnreadableBytes
+    from langgraph_memos.team import Member, MemberNode, memory_team
     from langgraph_memos.ticking import TickingSaver
     from langgraph_memos.tools import memory_tools
     from langgraph_memos.version import Mark, MemoryVersion, first_mark
@@ -40,6 +41,8 @@ __all__ = [
     "Hold",
     "Mark",
     "MemOSSaver",
+    "Member",
+    "MemberNode",
     "MemoryBudget",
     "MemoryDrain",
     "MemoryState",
@@ -65,6 +68,7 @@ __all__ = [
     "memory_agent",
     "memory_graph",
     "memory_message",
+    "memory_team",
     "memory_tools",
     "quote",
     "standing",

@@ -171,12 +171,22 @@ def _branch(mos: MOS, asker: Asker, cube: CubeName | None, line: str, known: int
         return name
     try:
         mos.fork(name, at=known, cube=cube, reason="the thread was forked", **who)
+        if cube is not None:
+            _give_back(mos, name, cube, who)
     except NotFound:  # the home was not founded yet
         mos.create_cube(name, **who)
     except UsageError:
         if not _there(mos, name, who):
             raise  # else another attempt at this step has just made it
     return name
+
+
+def _give_back(mos: MOS, branch: str, cube: CubeName, who: Mapping[str, Any]) -> None:
+    """Let the owner of a cube rule its branch, too, whoever made it."""
+    owners = {each.path: each.owner for each in mos.cubes(**who)}
+    owner = owners.get(_name(cube))
+    if owner is not None and owner != owners.get(branch):
+        mos.share(to=owner, permission="admin", cube=branch, **who)
 
 
 def _there(mos: MOS, name: str, who: Mapping[str, Any]) -> bool:

@@ -6,7 +6,8 @@ every thread; LangGraph offloads it to a thread in an asynchronous run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from types import SimpleNamespace
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
@@ -35,7 +36,10 @@ class RememberNode:
     namespace and task. On a fork of the thread they go to a branch of the cube. What a model
     answered is kept as derived from the memories it rests on, so it turns stale when they change;
     quotes are not kept, they are memories already. What ``hold`` gives a reason for waits for
-    approval by ``interrupt``. A message may carry its own time in ``additional_kwargs["time"]``.
+    approval by ``interrupt``. ``roles`` are the kinds of messages to remember, such as
+    ``("human",)``; by default all but system messages and what the memory's own tools said. When
+    the memory's queue is full, a run with a control is asked to drain. A message may carry its
+    own time in ``additional_kwargs["time"]``.
     """
 
     def __init__(
@@ -44,9 +48,11 @@ class RememberNode:
         *,
         cube: CubeName | None = None,
         hold: Hold | None = None,
+        roles: Collection[str] | None = None,
         agent: str | None = None,
     ) -> None:
         self._mos, self._cube, self._hold, self._agent = mos, cube, hold, agent
+        self._roles = roles
 
     def __call__(
         self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
@@ -71,7 +77,7 @@ class RememberNode:
         place, cube = place.writing(self._cube)
         if place.rewound:
             trace.tell("forked", line=place.mark["line"], known=place.mark["known"], branch=cube)
-        write = _Write(self._mos, place.asker, cube, config, runtime)
+        write = Writing(self._mos, place.asker, cube, config, runtime)
         said, mine, held = self._sorted(new, answer)
         written = write(said, "said")
         if answer is not None and answer["by"] == "model":
@@ -82,6 +88,7 @@ class RememberNode:
         done = [written[place] for place in sorted(written)]
         mark = place.left(found=found, seq=place.version_written(self._cube))
         trace.written(done, seq=mark["seq"], line=mark["line"])
+        _relieve(done, runtime)
         return {"written": done, "remembered_upto": new[-1].id, "memory_version": mark}
 
     def _sorted(
@@ -92,17 +99,23 @@ class RememberNode:
         said: _Numbered = []
         held: list[tuple[int, AnyMessage, str]] = []
         for n, message in enumerate(new):
-            if message.type == "system" or message.id == made or _about_memory(message):
+            if message.id == made or not self._remembers(message):
                 continue
             reason = self._hold(message) if self._hold is not None else None
             if reason is None:
                 said.append((n, message))
             else:
                 held.append((n, message, reason))
-        return said, [(n, m) for n, m in enumerate(new) if m.id == made], held
+        mine = [(n, m) for n, m in enumerate(new) if m.id == made and self._remembers(m)]
+        return said, mine, held
+
+    def _remembers(self, message: AnyMessage) -> bool:
+        if self._roles is not None and message.type not in self._roles:
+            return False
+        return message.type != "system" and not _about_memory(message)
 
     def _held(
-        self, held: Sequence[tuple[int, AnyMessage, str]], write: _Write, trace: Trace
+        self, held: Sequence[tuple[int, AnyMessage, str]], write: Writing, trace: Trace
     ) -> dict[int, Written]:
         """What came of the writes that wait for approval. Raises ``GraphInterrupt`` until then."""
         if not held:
@@ -117,7 +130,7 @@ class RememberNode:
         return written | write([(n, m) for n, m, _ in held if m.id in names], "held")
 
 
-class _Write:
+class Writing:
     """Writes messages to one cube, each call under its own key."""
 
     def __init__(
@@ -148,6 +161,13 @@ class _Write:
         return dict(zip((n for n, _ in numbered), _written(done), strict=True))
 
 
+def _relieve(written: Sequence[Written], runtime: Runtime[Any] | None) -> None:
+    """Ask the run to drain when memory says that it is behind: a reason beside ``stored``."""
+    control = None if runtime is None else runtime.control
+    if control is not None and any(w["status"] == "stored" and w["reason"] for w in written):
+        control.request_drain("memory pressure")
+
+
 def _since(messages: Sequence[AnyMessage], upto: str | None) -> list[AnyMessage]:
     """The messages after that one; all of them when it is gone (ids keep them from repeating)."""
     places = [n for n, message in enumerate(messages, 1) if upto and message.id == upto]
@@ -165,18 +185,19 @@ def _about_memory(message: AnyMessage) -> bool:
     return isinstance(message, ToolMessage) and message.name in OWN_TOOLS
 
 
-def _message(message: AnyMessage) -> dict[str, Any]:
-    told = {
-        "role": message.type,
-        "content": message.content,
-        "name": message.name,
-        "id": message.id,
-        "time": message.additional_kwargs.get("time"),
-    }
+def _message(message: AnyMessage) -> SimpleNamespace:
+    """The message as the facade reads it, with its own time and without calls of own tools."""
+    told = SimpleNamespace(
+        role=message.type,
+        content=message.content,
+        name=message.name,
+        id=message.id,
+        time=message.additional_kwargs.get("time"),
+    )
     if isinstance(message, AIMessage) and message.tool_calls:
-        told["tool_calls"] = [c for c in message.tool_calls if c["name"] not in OWN_TOOLS]
+        told.tool_calls = [c for c in message.tool_calls if c["name"] not in OWN_TOOLS]
     if isinstance(message, ToolMessage):
-        told |= {"tool_call_id": message.tool_call_id, "status": message.status}
+        told.tool_call_id, told.status = message.tool_call_id, message.status
     return told
 
 

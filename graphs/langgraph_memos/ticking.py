@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
     ChannelVersions,
@@ -28,7 +29,7 @@ from langgraph_memos.asking import asker_of
 from langgraph_memos.drain import flush_memory
 from langgraph_memos.lines import Cubes
 from langgraph_memos.schedule import rebalanced
-from langgraph_memos.trace import Trace
+from langgraph_memos.trace import Trace, Writer
 from memos_integrations.cube.errors import MemosError
 from memos_integrations.interface.mos import MOS
 
@@ -64,7 +65,7 @@ class TickingSaver(BaseCheckpointSaver[Any]):
     def _tick(self, config: RunnableConfig, metadata: CheckpointMetadata) -> None:
         named = config.get("configurable", {})
         runtime = named.get(_RUNTIME)
-        trace = Trace(config, runtime)
+        trace = Trace(config, writer=_outside(config, getattr(runtime, "stream_writer", None)))
         if getattr(runtime, "drain_requested", False):
             flush_memory(self._mos)
             trace.tell("drained", reason=getattr(runtime, "drain_reason", None))
@@ -194,3 +195,18 @@ class TickingSaver(BaseCheckpointSaver[Any]):
 
     def get_next_version(self, current: Any, channel: None) -> Any:
         return self._saver.get_next_version(current, channel)
+
+
+def _outside(config: RunnableConfig, writer: Writer | None) -> Writer | None:
+    """The run's stream writer for use outside a node: it asks LangGraph's context who writes."""
+    if writer is None:
+        return None
+    named = config.get("configurable", {})
+    namespace = named.get("checkpoint_ns", "")
+    writes = {**named, "checkpoint_ns": f"{namespace}|tick" if namespace else ""}
+
+    def write(told: Any) -> None:
+        with set_config_context({**config, "configurable": writes}) as context:
+            context.run(writer, told)
+
+    return write

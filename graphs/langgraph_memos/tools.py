@@ -21,8 +21,9 @@ from langgraph_memos.asking import asker_of, task_key
 from langgraph_memos.lines import KEY, Cubes, Place, place_of
 from langgraph_memos.recall import RecallNode
 from langgraph_memos.trace import Trace
+from langgraph_memos.version import Mark
 from memos_integrations.cube.acl import Trust
-from memos_integrations.cube.errors import AccessDenied, MemosError, NotFound
+from memos_integrations.cube.errors import AccessDenied, InvalidInput, MemosError, NotFound
 from memos_integrations.cube.header import Origin
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
@@ -31,6 +32,7 @@ Runtime = ToolRuntime[Any, Any]
 T = TypeVar("T")
 
 UNKNOWN_ID: Final = "There is no such memory of yours."
+NOTHING_KNOWN: Final = "Nothing is remembered of that."
 _MAX_LIMIT: Final = 20
 _MAX_CHARS: Final = 20_000
 
@@ -58,9 +60,9 @@ def memory_tools(
         return _answered(runtime, lambda: desk.remember(text, runtime))
 
     @tool
-    def recall(query: str, runtime: Runtime, limit: int = limit) -> str:
+    def recall(query: str, runtime: Runtime, limit: int = limit) -> str | Command[Any]:
         """Look up what is remembered about something. Gives memories with their ids."""
-        return str(_answered(runtime, lambda: desk.recall(query, limit, runtime)))
+        return _answered(runtime, lambda: desk.recall(query, limit, runtime))
 
     @tool
     def update_memory(memory_id: str, text: str, runtime: Runtime) -> str | Command[Any]:
@@ -95,7 +97,9 @@ class _Desk:
             return f"Nothing was remembered: give a text of 1 to {_MAX_CHARS} characters."
         if (refused := self._held(text, runtime)) is not None:
             return refused
-        place, cube = self._place(runtime).writing(self._cube)
+        was = self._place(runtime)
+        found = was.version_written(self._cube)
+        place, cube = was.writing(self._cube)
         done = self._mos.add(
             {"role": "assistant", "content": text},
             session=place.asker.thread,
@@ -106,47 +110,52 @@ class _Desk:
             **place.asker.keywords(),
         )
         (outcome,) = done.outcomes
-        told = Trace(runtime.config, runtime)
-        told.tell("written", ids=[outcome.id], statuses=[outcome.status], by="tool")
-        return self._said(f"{outcome.status} as {outcome.id}", place, runtime)
+        return self._wrote(
+            "remember", f"{outcome.status} as {outcome.id}", outcome.id, place, found, runtime
+        )
 
-    def recall(self, query: str, limit: int, runtime: Runtime) -> str:
+    def recall(self, query: str, limit: int, runtime: Runtime) -> str | Command[Any]:
         most = min(max(1, limit), _MAX_LIMIT)
         node = RecallNode(self._mos, cube=self._read, limit=most, agent=self._agent)
-        found = node.find(self._place(runtime), query[:_MAX_CHARS])
-        Trace(runtime.config, runtime).recalled(found, by="tool")
+        place = self._place(runtime)
+        seq = place.version(self._read)
+        found = node.find(place, query[:_MAX_CHARS])
+        Trace(runtime.config, runtime).recalled(found, seq=seq, by="tool")
         shown = [
             {"id": each["id"], "text": each["text"], "time": each["time"], "trust": each["trust"]}
             for each in found
         ]
-        return json.dumps(shown, ensure_ascii=False) if shown else "Nothing is remembered of that."
+        said = json.dumps(shown, ensure_ascii=False) if shown else NOTHING_KNOWN
+        return self._said("recall", said, place.left(found=seq, seq=seq), runtime)
 
     def update(self, memory: str, text: str, runtime: Runtime) -> str | Command[Any]:
         if not text.strip() or len(text) > _MAX_CHARS:
             return f"Nothing was changed: give a text of 1 to {_MAX_CHARS} characters."
-        place, cube = self._own(memory, runtime)
+        place, cube, found = self._own(memory, runtime)
         key = self._key(runtime, "update")
         changed = self._mos.update(
             memory, text, cube=cube, idempotency_key=key, **place.asker.keywords()
         )
-        told = Trace(runtime.config, runtime)
-        told.tell("written", ids=[changed.id], statuses=["updated"], by="tool")
-        return self._said(f"updated {changed.id} to version {changed.version}", place, runtime)
+        said = f"updated {memory} to version {changed.version}"
+        return self._wrote("update_memory", said, memory, place, found, runtime)
 
     def forget(self, memory: str, runtime: Runtime) -> str | Command[Any]:
-        place, cube = self._own(memory, runtime)
+        place, cube, found = self._own(memory, runtime)
         key = self._key(runtime, "forget")
         self._mos.delete(memory, cube=cube, idempotency_key=key, **place.asker.keywords())
-        told = Trace(runtime.config, runtime)
-        told.tell("written", ids=[memory], statuses=["deleted"], by="tool")
-        return self._said(f"forgot {memory}", place, runtime)
+        return self._wrote("forget", f"forgot {memory}", memory, place, found, runtime)
 
-    def _own(self, memory: str, runtime: Runtime) -> tuple[Place, CubeName | None]:
+    def _own(self, memory: str, runtime: Runtime) -> tuple[Place, CubeName | None, int]:
         """The place to change this memory at. Raises ``NotFound`` where it is not to be seen, and
         on a fork for the main line's: its copy on the branch has an id of its own."""
-        place, cube = self._place(runtime).writing(self._cube)
-        self._mos.get(memory, cube=cube, **place.asker.keywords())
-        return place, cube
+        was = self._place(runtime)
+        found = was.version_written(self._cube)
+        place, cube = was.writing(self._cube)
+        try:
+            self._mos.get(memory, cube=cube, **place.asker.keywords())
+        except InvalidInput as error:  # no id at all
+            raise NotFound(UNKNOWN_ID) from error
+        return place, cube, found
 
     def _held(self, text: str, runtime: Runtime) -> str | None:
         """The refusal of a write that waits for approval and does not get it."""
@@ -164,12 +173,23 @@ class _Desk:
     def _key(self, runtime: Runtime, verb: str) -> str | None:
         return task_key(runtime.config, runtime, f"{verb}:{runtime.tool_call_id}")
 
-    def _said(self, text: str, place: Place, runtime: Runtime) -> str | Command[Any]:
-        """The answer; on a fork together with the mark, so that the thread stays on it."""
-        if not place.rewound:
-            return text
-        said = ToolMessage(text, tool_call_id=runtime.tool_call_id or "")
-        mark = place.left(found=place.mark["seq"], seq=place.version(self._cube))
+    def _wrote(
+        self,
+        verb: str,
+        text: str,
+        memory: str | None,
+        place: Place,
+        found: int,
+        runtime: Runtime,
+    ) -> Command[Any]:
+        told = Trace(runtime.config, runtime)
+        told.tell("written", ids=[memory], statuses=[text.partition(" ")[0]], by="tool")
+        mark = place.left(found=found, seq=place.version_written(self._cube))
+        return self._said(verb, text, mark, runtime)
+
+    def _said(self, verb: str, text: str, mark: Mark, runtime: Runtime) -> Command[Any]:
+        """The answer together with the mark, for graphs whose state keeps one."""
+        said = ToolMessage(text, name=verb, tool_call_id=runtime.tool_call_id or "")
         return Command(update={"messages": [said], KEY: mark})
 
 

@@ -33,12 +33,14 @@ Writer = Callable[[Any], None]
 class Trace:
     """Tells the run's custom stream what a node did with memory."""
 
-    def __init__(self, config: RunnableConfig, runtime: object = None) -> None:
+    def __init__(
+        self, config: RunnableConfig, runtime: object = None, *, writer: Writer | None = None
+    ) -> None:
         wanted = config.get("configurable", {}).get(SETTING, "figures")
         if wanted not in ("figures", "content", "off"):
             raise UsageError(f"{SETTING} is 'figures', 'content' or 'off', not {wanted!r}")
-        writer = getattr(runtime, "stream_writer", None)
-        self._writer: Writer | None = None if wanted == "off" else writer
+        given: Writer | None = writer or getattr(runtime, "stream_writer", None)
+        self._writer = None if wanted == "off" else given
         self._content = wanted == "content"
 
     def tell(self, event: Event, content: Any = None, **figures: Any) -> None:
