@@ -42,3 +42,20 @@ class ColumnEntry:
     spans: tuple[tuple[int, int], ...] = ()
     """The dates its words speak of, as half-open intervals in microseconds."""
     known: Known = Known()
+
+    def with_marks(self, marks: int) -> ColumnEntry:
+        """The same with these marks; ``dataclasses.replace`` takes ten times as long."""
+        return ColumnEntry(
+            self.item,
+            self.version,
+            self.time,
+            self.valid_from,
+            self.valid_to,
+            self.session,
+            self.speaker,
+            self.role,
+            self.drawn_from,
+            marks,
+            self.spans,
+            self.known,
+        )

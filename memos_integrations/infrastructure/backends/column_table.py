@@ -67,15 +67,21 @@ class Coder:
         self.by_key: dict[str, list[int]] = {}
         """Pair numbers of each key: ``tags``, ``labels``, or an ``info`` key after a dot."""
         self._seen: dict[tuple[Any, ...], tuple[int, ...]] = {}
+        self._seen_pairs: dict[tuple[str | None, ...], list[int]] = {}
 
     def row(self, entry: ColumnEntry) -> tuple[Any, ...]:
         """The dense values of an entry, in the order of ``DENSE``."""
         known = entry.known
-        times = (entry.time, entry.valid_from, entry.valid_to, *known.times)
+        expires, created, updated = known.times
         return (
             entry.item,
             entry.version,
-            *(FOREVER if t is None else t for t in times),
+            entry.time,
+            entry.valid_from,
+            FOREVER if entry.valid_to is None else entry.valid_to,
+            FOREVER if expires is None else expires,
+            FOREVER if created is None else created,
+            FOREVER if updated is None else updated,
             -1 if entry.drawn_from is None else entry.drawn_from,
             entry.marks,
             self._called(entry.speaker),
@@ -96,10 +102,17 @@ class Coder:
     def pairs(self, entry: ColumnEntry) -> list[int]:
         """The numbers of the entry's tags, labels and info keys with their values."""
         known = entry.known
-        found = [self._pair("tags", tag) for tag in _read(known.tags) or ()]
-        found += [self._pair("labels", label) for label in _read(known.labels) or ()]
-        info: dict[str, Any] = _read(known.info) or {}
-        return found + [self._pair("." + key, value) for key, value in info.items()]
+        written = (known.tags, known.labels, known.info)
+        found = self._seen_pairs.get(written)
+        if found is None:
+            found = [self._pair("tags", tag) for tag in _read(known.tags) or ()]
+            found += [self._pair("labels", label) for label in _read(known.labels) or ()]
+            info: dict[str, Any] = _read(known.info) or {}
+            found += [self._pair("." + key, value) for key, value in info.items()]
+            if len(self._seen_pairs) >= _SEEN:
+                self._seen_pairs.clear()
+            self._seen_pairs[written] = found
+        return found
 
     def _called(self, speaker: str | None) -> int:
         if not speaker:

@@ -7,15 +7,23 @@ or a personal datum that the searcher may not read.
 
 from __future__ import annotations
 
+from typing import Final
+
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.infrastructure.governance.redaction import mask, spans_from_json
+
+_MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
+"""In English whatever the locale, so that one file is indexed alike everywhere."""
 
 
 def indexed_text(*, text: str, spans: str | None, speaker: str | None, time: int) -> str:
     """``"Maya (8 May 2026): ..."``; the date alone where the speaker is unknown."""
     shown = bare_text(text=text, spans=spans)
     said = from_micros(time)
-    date = f"{said.day} {said:%B %Y}"
+    date = f"{said.day} {_MONTHS[said.month - 1]} {said.year}"
     return f"{speaker} ({date}): {shown}" if speaker else f"({date}): {shown}"
 
 

@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -253,7 +253,7 @@ class ColumnProjection:
     def entries(self, changes: Sequence[Change]) -> list[ColumnEntry]:
         """What the live ones of these bring into the index."""
         return [
-            replace(c.columns, marks=self._marks(c.shown))
+            c.columns.with_marks(self._marks(c.shown))
             for c in changes
             if c.live and c.columns is not None
         ]
