@@ -30,7 +30,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_memos.asking import Asker, asker_of
 from langgraph_memos.offloaded_saver import OffloadedSaver
-from langgraph_memos.stored_threads import StoredThreads
+from langgraph_memos.stored_threads import OwnedThread, StoredThreads
 from langgraph_memos.strict import AllowedType, StrictSerializer
 from langgraph_memos.thinning import Choose, idle_since, latest, thin, without_runs
 from langgraph_memos.thread_records import Place, ThreadKeys, cut, encoded
@@ -271,7 +271,8 @@ class MemOSSaver(OffloadedSaver):
 
     def _threads(self, config: RunnableConfig | None, thread: str | None = None) -> StoredThreads:
         named = {} if config is None else config.get("configurable", {})
-        asker = asker_of(config or {}, named.get(_RUNTIME))
+        identity = _identity(named)
+        asker = asker_of({"configurable": identity}, named.get(_RUNTIME))
         records = self._mos.records(
             SPACE,
             user=asker.user or self._asker.user,
@@ -279,7 +280,14 @@ class MemOSSaver(OffloadedSaver):
             session=thread,
             cube=self._cube,
         )
-        return StoredThreads(records, self.serde, {k: named[k] for k in _IDENTITY if k in named})
+        return StoredThreads(records, self.serde, identity)
+
+
+def _identity(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config says who asks."""
+    thread = named.get("thread_id")
+    known = thread.identity if isinstance(thread, OwnedThread) else {}
+    return {**known, **{key: named[key] for key in _IDENTITY if key in named}}
 
 
 def _at(config: RunnableConfig) -> _At:

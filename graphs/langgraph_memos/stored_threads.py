@@ -39,6 +39,23 @@ _PAGE: Final = 16
 _WRITE: Final = ("task", "channel", "value", "path", "index")
 
 
+class OwnedThread(str):
+    """The name of a thread that knows who asked for it.
+
+    LangGraph looks into subgraphs with a config of its own, of which only the thread's name comes
+    from the one it was given.
+    """
+
+    __slots__ = ("identity",)
+
+    def __new__(cls, thread: str, identity: Mapping[str, Any]) -> OwnedThread:
+        made = super().__new__(cls, thread)
+        made.identity = identity
+        return made
+
+    identity: Mapping[str, Any]
+
+
 class Saved(NamedTuple):
     """A checkpoint as it lies: without the values of its channels."""
 
@@ -123,7 +140,7 @@ class StoredThreads:
     def config(self, place: Place) -> RunnableConfig:
         named = {
             **self.identity,
-            "thread_id": place.thread,
+            "thread_id": OwnedThread(place.thread, self.identity),
             "checkpoint_ns": place.namespace,
             "checkpoint_id": place.checkpoint,
         }

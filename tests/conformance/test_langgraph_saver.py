@@ -22,8 +22,8 @@ from langgraph.checkpoint.conformance.spec import (
     test_put,
     test_put_writes,
 )
-from langgraph_memos import MemOSSaver
 
+from langgraph_memos import MemOSSaver
 from memos_integrations import MOS, Settings
 
 QUIET = Settings(worker=False, synchronous="normal")
