@@ -9,37 +9,88 @@ from memos_integrations.operation.reading.stating import by_head, pattern
 
 _JOB = r"(?:new |great |full-time |part-time |permanent |first |old |dream |current )?"
 
+_JOB2 = (r"(?:(?:new|great|good|full-time|part-time|permanent|first|steady|decent|proper|current|nice|small"
+         r"|side|day|temporary|regular) ){0,2}")  # fmt: skip
+_EARN = r"(?:earn|make)s? (?:(?:my|our|his|her|their|a) )?(?:living|money|bread|keep) "
+
 TABLE = by_head(
     [
         ("live lives reside resides",
-         pattern("-", r"(?:lives?|resides?) (?:(?:here|alone|back|happily|over) )?in ",
+         pattern("-", r"(?:lives?|resides?) (?:(?:here|alone|back|happily|right|over|up|down|out|off) ){0,2}in ",
                  "lives_in", "place")),
         ("live", pattern("used", r"live (?:here )?in ", "lives_in", "place", denies=True)),
         ("living based settled residing",
-         pattern("be", r"(?:living|based|settled|residing) (?:here |now )?in ", "lives_in", "place")),
+         pattern("be", r"(?:living|based|settled|residing) (?:(?:here|now|over|up|down|out|back|off) ){0,2}"
+                 r"(?:in|out of) ", "lives_in", "place")),
         ("lived living based been",
-         pattern("have", r"(?:been )?(?:lived|living|based) (?:here )?in ", "lives_in", "place")),
-        ("moved relocated settled",
-         pattern("- have", r"(?:moved|relocated|settled)(?: back| over| out| down| here| away)?"
+         pattern("have", r"(?:been )?(?:lived|living|based|residing|settled) (?:(?:here|over|up|down|out"
+                 r"|back|happily) ){0,2}(?:in|out of) ", "lives_in", "place")),
+        ("a resident", pattern("be have", r"(?:an? )?(?:\w+ )?resident of ", "lives_in", "place")),
+        ("rent rents renting", pattern("- be", r"rent(?:s|ing)? (?:an? |the )?(?:\w+ ){0,2}?(?:flat|apartment"
+                 r"|house|room|place|studio|cottage|condo|loft) (?:(?:over|up|down|out) )?in ", "lives_in",
+                 "place")),
+        ("ended wound", pattern("- have", r"(?:ended|wound) up (?:moving|living|settling|relocating)(?: down)?"
+                 r" (?:to|in) ", "lives_in", "place", begins=True)),
+        ("made make makes set", pattern("- have", r"(?:ma(?:d|k)es?|set up) (?:(?:my|our|his|her|their) )?(?:new )?"
+                 r"home in ", "lives_in", "place", begins=True)),
+        ("moved relocated settled emigrated migrated",
+         pattern("- have", r"(?:moved|relocated|settled|emigrated|migrated)"
+                 r"(?: house)?(?: back| over| out| down| here| away| up| across)?"
                  r"(?: (?:with|from) [^,]{1,30}?)? (?:to|in|into) ", "lives_in", "place",
                  begins=True)),
         ("from", pattern("be", r"from ", "from", "place")),
-        ("come comes", pattern("-", r"comes? from ", "from", "place")),
+        ("come comes hail hails originate originates",
+         pattern("-", r"(?:comes?|hails?|originates?) from ", "from", "place")),
+        ("a native", pattern("be", r"(?:an? )?(?:proud )?native (?:of|to) ", "from", "place")),
+        ("spent", pattern("- have", r"spent (?:(?:most|all|part) of )?(?:my|our|his|her|their) (?:\w+ )?"
+                 r"(?:childhood|youth|teens|teenage years) in ", "grew_up_in", "place")),
         ("grew", pattern("-", r"grew up in ", "grew_up_in", "place")),
         ("raised", pattern("was", r"raised in ", "grew_up_in", "place")),
         ("born", pattern("was", r"born (?:and raised )?in ", "born_in", "place")),
-        ("work works working",
-         pattern("- be", r"work(?:s|ing)?(?: \w+ly| full-time| part-time| here)? as (?:an? |the )?",
+        ("work works working employed",
+         pattern("- be", r"(?:work(?:s|ing)?|employed)(?: \w+ly| full-time| part-time| here)? as (?:an? |the )?",
                  "works_as", "job")),
         ("work works working employed",
-         pattern("- be", r"(?:work(?:s|ing)?|employed)(?: \w+ly| full-time| part-time)?"
-                 r" (?:as [^,]{3,40} )?(?:at|for|by) ", "works_at", "organisation")),
+         pattern("- be", r"(?:work(?:s|ing)?|employed)(?: \w+ly| full-time| part-time| over| out| down| up"
+                 r"| here| right)? (?:as [^,]{3,40} )?(?:at|for|by) ", "works_at", "organisation")),
         ("work", pattern("used", r"work (?:at|for) ", "works_at", "organisation", denies=True)),
         ("work", pattern("used", r"work as (?:an? |the )?", "works_as", "job", denies=True)),
         ("worked working been",
-         pattern("have", r"(?:been )?(?:worked|working) as (?:an? |the )?", "works_as", "job")),
+         pattern("have", r"(?:been )?(?:worked|working|employed) as (?:an? |the )?", "works_as", "job")),
         ("worked working been",
-         pattern("have", r"(?:been )?(?:worked|working) (?:at|for) ", "works_at", "organisation")),
+         pattern("have", r"(?:been )?(?:worked|working|employed) (?:at|for|by) ", "works_at",
+                 "organisation")),
+        ("a an", pattern("be", r"an? (?:\w+ )?employee (?:of|at) ", "works_at", "organisation")),
+        ("employed", pattern("be", r"employed (?:\w+ly )?with ", "works_at", "organisation")),
+        ("on", pattern("be have", r"on (?:the )?(?:payroll|staff|books) (?:of|at|for|with) ", "works_at",
+                 "organisation")),
+        ("have has got a an my",
+         pattern("- have", r"(?:(?:have|has|got) )?(?:an? |my )" + _JOB2 + r"(?:job|position|role|career|post|gig)"
+                 r" (?:at|with|for) ", "works_at", "organisation")),
+        ("have has got a an my",
+         pattern("- have", r"(?:(?:have|has|got) )?(?:an? |my )" + _JOB2 + r"(?:job|position|role|career|post|gig)"
+                 r" as (?:an? |the )?", "works_as", "trade")),
+        ("earn earns make makes",
+         pattern("-", _EARN + r"(?:at|with|from) ", "works_at", "organisation")),
+        ("earn earns make makes",
+         pattern("-", _EARN + r"as (?:an? |the )?", "works_as", "trade")),
+        ("retrained requalified qualified",
+         pattern("- have", r"(?:retrained|requalified|qualified) (?:as|to be) (?:an? )?", "works_as", "trade",
+                 begins=True)),
+        ("become turned", pattern("have", r"(?:become|turned) (?:an? |the )?", "works_as", "job",
+                 begins=True)),
+        ("made", pattern("was have", r"made (?:an? |the )?", "works_as", "job", begins=True)),
+        ("serve serves practise practice practises",
+         pattern("-", r"(?:serve|practi[sc]e)s? as (?:an? |the )?", "works_as", "job")),
+        ("found got", pattern("- have", r"(?:found|got) work as (?:an? )?", "works_as", "trade",
+                 begins=True)),
+        ("took taken", pattern("- have", r"(?:took|taken) (?:up |on )?(?:an? |the )" + _JOB2
+                 + r"(?:post|job|position|role) as (?:an? )?", "works_as", "trade", begins=True)),
+        ("took taken", pattern("- have", r"(?:took|taken) (?:up |on )?(?:an? |the )" + _JOB2
+                 + r"(?:post|job|position|role) (?:at|with) ", "works_at", "organisation", begins=True)),
+        ("be", pattern("used", r"be (?:an? |the )", "works_as", "job", denies=True)),
+        ("be", pattern("used", r"be (?:employed )(?:at|by|with) ", "works_at", "organisation",
+                 denies=True)),
         ("started began",
          pattern("- have", r"(?:started|began) (?:working|(?:an? |my )?" + _JOB + r"(?:job|position"
                  r"|role|career|internship)?) ?(?:at|for|with) ", "works_at", "organisation",
@@ -81,6 +132,25 @@ TABLE = by_head(
                  r"|academy|institute|high school))", "studies_at", "organisation")),
         ("graduated graduate", pattern("- have did", r"graduated? from ", "graduated_from",
                  "organisation", begins=True)),
+        ("doing", pattern("be have", r"doing (?:an? |my )?(?:\w+ )?(?:degree|phd|doctorate|master'?s|bachelor'?s|ba"
+                 r"|bsc|msc|mba|ma) in ", "studies", "several")),
+        ("enrolled", pattern("be have", r"enrolled (?:at|in) ", "studies_at", "organisation")),
+        ("a an", pattern("be", r"an? (?:[\w-]+ ){0,2}student (?:at|of) (?=[A-Z]|the university)", "studies_at",
+                 "organisation")),
+        ("dating", pattern("be have", r"dating ", "partner", "name")),
+        ("been", pattern("have", r"been (?:dating|seeing|married to|engaged to|going out with) ", "partner",
+                 "name")),
+        ("tied", pattern("- have", r"tied the knot with ", "partner", "name", begins=True)),
+        ("report reports answer answers", pattern("- do", r"(?:report|answer)s? to ", "boss", "name")),
+        ("reporting", pattern("be", r"reporting to ", "boss", "name")),
+        ("known", pattern("be", r"known (?:\w+ ){0,2}?as ", "nickname", "name")),
+        ("a native bilingual conversant proficient",
+         pattern("be", r"(?:(?:an? )?native (?:speaker of )?|(?:bilingual|conversant|proficient) in )", "speaks",
+                 "language")),
+        ("grew raised", pattern("- was", r"(?:grew up|raised) speaking ", "speaks", "language")),
+        ("become", pattern("have", r"become (?:\w+ly )?allergic to ", "allergic_to", "several")),
+        ("developed suffer suffers", pattern("- have", r"(?:developed|suffers? from|suffering from) (?:an? )?(?:\w+ )?"
+                 r"allergy to ", "allergic_to", "several")),
         ("married engaged", pattern("be have", r"(?:married|engaged) to ", "partner", "name")),
         ("married", pattern("- have", r"married ", "partner", "name", begins=True)),
         ("got", pattern("- have", r"got(?:ten)? (?:married|engaged|hitched) (?:to|with) ",
@@ -97,7 +167,7 @@ TABLE = by_head(
         ("learning", pattern("be have", r"learning (?!(?:a lot|so much|more|about|that|how|to be"
                  r"|from)\b)(?:how to |to )?", "learns", "several")),
         ("been", pattern("have", r"been learning (?!about|a lot|that|from)(?:how to |to )?", "learns", "several")),
-        ("eat eats", pattern("- can", r"eats? (?!(?:out|at|too|well|with|in|there|here|a lot)\b)",
+        ("eat eats", pattern("- can", r"eats? (?!(?:vegan|vegetarian|halal|kosher|keto|out|at|too|well|with|in|there|here|a lot)\b)",
                  "eats", "several")),
         ("drink drinks", pattern("- can", r"drinks? (?!(?:too|with|at|responsibly)\b)", "drinks",
                  "several")),

@@ -38,7 +38,9 @@ _SKILL = re.compile(
 )
 _HAVE_NAMED = re.compile(
     r"(?:have |has )?(?:an? |one |two |three |our )?(?:[a-z-]+ ){0,2}?(?P<what>[a-z]+?)s?,? "
-    r"(?:named|called|whose name is) ".replace(" ", r"\s")
+    r"(?:named|called|whose name is|by the name of|who goes by|who is called|who's called) ".replace(
+        " ", r"\s"
+    )
 )
 _HAVE = re.compile(
     r"(?:have |has )?(?P<n>an?|one|two|three|four|five|six|seven|eight|no|[0-9]{1,2}) "
@@ -48,11 +50,29 @@ _HAVE = re.compile(
     r"|dogs?|cats?|pets?|puppy|puppies|kittens?|horses?|rabbits?|parrots?|hamsters?)"
     r"(?=[.!,;]|\s+(?:and|at|who|now|too|that|in)\b|$)".replace(" ", r"\s")
 )
+_HAVE_THEN_NAME = re.compile(
+    r"(?:have |has )?an? (?:[a-z-]+ ){0,2}?(?P<what>[a-z]+), (?=[a-z][\w-]+(?: and [a-z][\w-]+)?[\s.!]*$)".replace(
+        " ", r"\s"
+    )
+)
+_YEARS_OLD = re.compile(r"(?:an? )?(?P<n>[0-9]{1,3})[\s-]years?[\s-]old\b(?P<after>\s(?=[a-z]))?")
+_DIETING = re.compile(
+    r"(?:been |gone |turned |become )?(?:(?:follow|keep to|stick to|keep|eat|live on|on|switched to|went on|gone on|moved to"
+    r"|adopted|started|following|eating|keeping)s? )?(?:an? |to )?(?:(?:strictly|mostly|fully|strict|mostly|full|completely)"
+    r" )*(?P<diet>[a-z-]+)(?P<food> diet| food| only)?(?=[\s.,!;]|$)".replace(" ", r"\s")
+)
 _INTOLERANT = re.compile(r"(?P<what>[a-z]+)[\s-]intolerant\b")
 _ALLERGY = re.compile(
-    r"(?:have |has )?(?:an? )?(?:(?:severe|bad|mild|serious|strong) )?(?P<what>[a-z]+(?: [a-z]+)?)"
+    r"(?:(?:have|has|developed|suffers? from|suffering from) )?(?:an? )?(?:(?:severe|bad|mild|serious|strong"
+    r"|nasty|terrible) )?(?P<what>(?!developed|suffer|have)[a-z]+(?: (?!an?\b)[a-z]+)?)"
     r" (?:allergy|allergies|intolerance)\b".replace(" ", r"\s")
 )
+
+
+_DIETS = frozenset(
+    "been gone turned become follow keep stick eat eats live on switched went moved adopted started following eating "
+    "keeping follows keeps strictly mostly fully".split()
+) | frozenset(word.split("-")[0] for word in DIETS)
 
 
 def facts(clause: Clause) -> Iterator[Fact]:
@@ -61,6 +81,12 @@ def facts(clause: Clause) -> Iterator[Fact]:
         yield from _relation(clause)
     if clause.aux in {"be", "was", "have", ""}:
         yield from _be(clause)
+    dieting = (
+        _DIETING.match(clause.folded, clause.rest, clause.to) if clause.head in _DIETS else None
+    )
+    if dieting is not None and dieting["diet"] in DIETS and _dieting(clause, dieting):
+        yield attributed(clause, "diet", dieting["diet"], negated=clause.denied)
+        return
     became = _BECAME.match(clause.folded, clause.rest, clause.to)
     if became is not None and clause.aux in {"", "have"} and became["diet"] in DIETS:
         yield attributed(clause, "diet", became["diet"], negated=clause.denied, begins=True)
@@ -71,6 +97,14 @@ def facts(clause: Clause) -> Iterator[Fact]:
         if found:
             return
     yield from stated(clause, TABLE)
+
+
+def _dieting(clause: Clause, found: re.Match[str]) -> bool:
+    """Whether words name a diet that is kept: ``on a keto diet``, ``eat halal``, ``been vegan``."""
+    verb = found.start("diet") > found.start()
+    return clause.aux in {"", "have", "be", "do"} and (verb or bool(found["food"])) and not (
+        clause.aux == "be" and found[0].startswith(("an ", "a "))
+    )  # fmt: skip
 
 
 def _relation(clause: Clause) -> Iterator[Fact]:
@@ -84,6 +118,13 @@ def _be(clause: Clause) -> Iterator[Fact]:
     """``I'm 30``, ``I'm Italian``, ``I'm a vegan``, ``she is a nurse``, ``I'm married``."""
     if clause.aux == "was":
         yield from _born(clause)
+        return
+    old = _YEARS_OLD.match(clause.folded, clause.rest, clause.to)
+    if old is not None and clause.aux == "be":
+        yield attributed(clause, "age", old["n"], negated=clause.denied)
+        job = values.job(clause, old.end()) if old["after"] else None
+        if job is not None:
+            yield attributed(clause, "works_as", job.text, negated=clause.denied)
         return
     aged = _AGE.match(clause.folded, clause.rest, clause.to)
     if aged is not None and (age := _age(aged, clause.aux)) is not None:
@@ -173,14 +214,21 @@ def _at_work(clause: Clause, at: int) -> Iterator[Fact]:
     )
     value = values.organisation(clause, link.end()) if link else None
     if value is not None:
-        yield attributed(clause, "works_at", value.text, negated=clause.denied)
+        studies = clause.folded[:at].endswith(("student", "pupil"))
+        where = "studies_at" if studies else "works_at"
+        yield attributed(clause, where, value.text, negated=clause.denied)
+
+
+_HAVING = ("have ", "has ", "developed ", "suffer ", "suffers ")
 
 
 def _have(clause: Clause) -> Iterator[Fact]:
     """``I have a dog called Rex``, ``we have two kids``, ``I have a nut allergy``."""
-    if clause.aux == "" and not clause.folded.startswith(("have ", "has "), clause.rest):
+    if clause.aux == "" and not clause.folded.startswith(_HAVING, clause.rest):
         return
-    named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to)
+    named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to) or _HAVE_THEN_NAME.match(
+        clause.folded, clause.rest, clause.to
+    )
     if named is not None and named["what"] in RELATIONS and not clause.denied:
         value = values.name(clause, named.end())
         if value is not None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memos_integrations.cube.facts import Fact, FactKind, TimeSpan, TurnText
+from memos_integrations.operation.reading import naming_zh
 from memos_integrations.operation.reading.clauses import plain, quoted, speaker_of
 from memos_integrations.operation.reading.entities_zh import SURNAMES
 from memos_integrations.operation.reading.numbers import number_zh
@@ -25,15 +26,11 @@ _UNREAL = re.compile(
 _SUBJECT = re.compile(
     r"(?:但是?|不过|所以|因为|而且|然后|其实|对了|另外|还有|嗯|哦|啊|你好|大家好|最近|现在|目前|以前|是的|因此)*"
     rf"(?:(?P<mine>我们?的?(?P<r>{'|'.join(sorted(RELATIONS_ZH, key=len, reverse=True))}))"
-    rf"|(?P<me>我们?)(?!的)|(?P<name>[{SURNAMES}][\u4e00-\u9fff]{{1,2}}?|[小老阿][\u4e00-\u9fff]"
+    rf"|(?P<me>我们?)(?!的(?!{naming_zh.NOUNS}))|(?P<name>[{SURNAMES}][\u4e00-\u9fff]{{1,2}}?|[小老阿][\u4e00-\u9fff]"
     r"|[A-Z][a-z]{1,15})\s?(?=住|喜欢|不喜欢|讨厌|在|是|对|来自|搬|会说|打算|计划|不吃|不喝|爱))"
 )
 _ADVERB = r"(?:现在|目前|一直|真的|很|非常|特别|最近|也|都|还|就|已经|刚|刚刚|其实|超级|挺|从小|又|今年|本来)*"
-_JOB_ZH = (
-    r"[\u4e00-\u9fff]{0,6}(?:工程师|老师|教师|医生|护士|律师|设计师|程序员|学生|研究生|大学生|经理|会计|厨师|司机"
-    r"|记者|编辑|作家|画家|歌手|演员|导演|警察|教授|销售|产品经理|科学家|翻译|摄影师|农民|军人|消防员|公务员|研究员"
-    r"|架构师|分析师|顾问|教练|店长|店员)"
-)
+_JOB_ZH = naming_zh.JOB
 _PLACE = r"(?P<v>[\u4e00-\u9fff]{2,8}?|[A-Z][A-Za-z ]{1,20}?)"
 _END = r"(?:了|的|呢|啊|吧|呀|哦)*$"
 
@@ -54,12 +51,19 @@ class _Clause:
 _PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
     (attribute, re.compile(_ADVERB + words + _END), denied)
     for attribute, words, denied in (
+        ("lives_in", rf"从[\u4e00-\u9fff]{{2,6}}?(?:搬到|搬去|搬来|搬回|迁到)了?{_PLACE}", False),
+        ("lives_in", rf"(?:现居|定居于|居住于|旅居){_PLACE}", False),
         ("lives_in", rf"(?:住在|定居在|居住在|搬到了?|搬去了?|搬家到了?|搬来了?){_PLACE}", False),
         ("lives_in", rf"(?:不住在|不再住在){_PLACE}", True),
         ("lives_in", rf"(?:住|定居)(?:在)?{_PLACE}", False),
         ("from", rf"(?:是)?(?:来自{_PLACE})", False),
         ("from", r"(?:是)?从(?P<v>[\u4e00-\u9fff]{2,6})来的?", False),
         ("from", rf"是{_PLACE}人", False),
+        ("works_at", r"(?:就职|任职|供职|受雇|效力)于(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)", False),
+        ("works_at", r"从[\u4e00-\u9fffA-Za-z]{2,12}?(?:跳槽|跳|换|转)到了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?",
+         False),
+        ("graduated_from", r"(?:毕业于|从(?=.{2,14}毕业))(?P<v>[\u4e00-\u9fffA-Za-z]{2,14}?)(?:毕业)?", False),
+        ("studies_at", r"(?:就读于|在读于)(?P<v>[\u4e00-\u9fffA-Za-z]{2,14}?)", False),
         ("works_at", r"(?:换到|跳槽到|入职)了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?", False),
         ("works_at", r"在(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班|任职)", False),
         ("works_at", r"(?:从(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:辞职|离职))", True),
@@ -102,7 +106,7 @@ _FIRM = re.compile(r"打算|计划|准备|决定|将|要")
 _CALLED = re.compile(r"(?:的名字)?(?:叫|是叫|名叫)(?P<v>[\u4e00-\u9fff]{1,4}|[A-Z][a-z]{1,15})$")
 _BIRTHDAY = re.compile(r"的?生日(?:是|在)")
 _DONE = re.compile(r"(?P<v>[^了过没不]{1,5}[了过][^，。了]{0,20}|.{0,4}去了.{1,20})$")
-_BAD = re.compile(r"^(?:什么|怎么|谁|哪|你|您|这|那|它|他|她|的|一下|说|是|在|有|吗|吃吗)")
+_BAD = re.compile(r"^(?:个|好|什么|怎么|谁|哪|你|您|这|那|它|他|她|的|一下|说|是|在|有|吗|吃吗)")
 
 
 def facts(
@@ -113,7 +117,16 @@ def facts(
     for at, to in plain(turn, folded, segments):
         if any(a <= at < b for a, b in foreign) or _UNREAL.search(folded, at, to):
             continue
+        yield from _labelled(turn, at, to)
         yield from _sentence(turn, at, to, times)
+
+
+def _labelled(turn: TurnText, at: int, to: int) -> Iterator[Fact]:
+    """``职业：护士``."""
+    me = speaker_of(turn)
+    clause = _Clause(turn, me, True, turn.text[at:to], at, to, ())
+    for attribute, value in naming_zh.labelled(clause.words):
+        yield _fact(clause, attribute, value)
 
 
 def _sentence(turn: TurnText, at: int, to: int, times: Sequence[TimeSpan]) -> Iterator[Fact]:
@@ -167,6 +180,10 @@ def _read(clause: _Clause, *, owned: re.Match[str] | None, stated: bool) -> Iter
             text = f"{clause.subject}叫{called['v']}"
             yield _fact(clause, relation, called["v"], text=text, subject=me)
             return
+    named = list(_named(clause, owned=owned, stated=stated))
+    yield from named
+    if named:
+        return
     planned = _planned(clause, stated=stated)
     if planned is not None:
         yield planned
@@ -174,6 +191,32 @@ def _read(clause: _Clause, *, owned: re.Match[str] | None, stated: bool) -> Iter
     if not stated:
         return
     yield from _attributes(clause)
+
+
+_AT_AS = re.compile(
+    rf"{_ADVERB}在(?P<at>[\u4e00-\u9fffA-Za-z]{{2,12}}?)(?:当|做|担任)了?(?:一?[名个位])?(?P<v>{_JOB_ZH}){_END}"
+)
+
+
+def _named(clause: _Clause, *, owned: re.Match[str] | None, stated: bool) -> Iterator[Fact]:
+    """``我的职业是护士``, ``绿色是我最喜欢的颜色``, ``我在华为当工程师``."""
+    both = _AT_AS.match(clause.words) if stated else None
+    if both is not None:
+        yield _fact(clause, "works_at", both["at"])
+        yield _fact(clause, "works_as", both["v"])
+        return
+    me = speaker_of(clause.turn)
+    relation = RELATIONS_ZH[owned["r"]] if owned is not None and owned["mine"] else None
+    for of, attribute, value, denied in naming_zh.named(
+        clause.words, relation=relation, stated=stated
+    ):
+        subject = me if of == "me" else clause.subject
+        zh = None
+        if attribute.startswith("favourite_") and not denied:
+            zh = f"{_zh(subject)}最喜欢的{attribute.removeprefix('favourite_')}是{value}"
+        elif attribute in RELATIONS_ZH.values() and relation is not None:
+            zh = f"{_zh(me)}的{owned['r'] if owned else ''}是{value}"
+        yield _fact(clause, attribute, value, text=zh, subject=subject, negated=denied)
 
 
 def _attributes(clause: _Clause) -> Iterator[Fact]:

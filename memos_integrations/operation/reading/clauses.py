@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from memos_integrations.cube.facts import TimeSpan, TurnText
 from memos_integrations.operation.reading.segments import Segment
@@ -23,17 +23,19 @@ _INSTRUCTION = re.compile(
     r"\b(?:ignore|disregard|override|bypass)\b.{0,40}\b(?:previous|prior|above|earlier|all|your"
     r"|instructions?|rules)\b|\b(?:forget|delete|erase|drop|wipe)\s(?:everything|all|every)\b"
     r"|^\s*[\[<#(*|]*\s*(?:system|assistant|developer|tool|instructions?)\b\s*(?:prompt|message)?"
-    r"[\]>|)*]*\s*:|<\||\byou\s(?:are\snow|must|shall)\b|\bjailbreak|\bdo\sanything\snow"
+    r"[\]>|)*]*\s*:|<\||(?<!\bif\s)\byou\s(?:are\snow|must|shall)\b|\bjailbreak|\bdo\sanything\snow"
     r"|忽略.{0,10}(?:之前|以上|所有|指令)|删除.{0,6}(?:所有|全部|一切)|忘记.{0,6}(?:所有|一切|全部)|^系统[:：]"
 )
 _ROLE = re.compile(
     r"[\s\[<#(*|]*(?:system|assistant|developer|tool)\b\s*(?:prompt|message|note)?[\]>|)*\s]*[:：]"
 )
 _UNREAL = re.compile(
-    r"\b(?:if|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
+    r"\b(?:if(?!\s(?:you\s(?:must|really\smust|want\sto|care\sto|need\sto|ask|wonder|were\swondering|are\swondering"
+    r"|didn't\sknow|don't\sknow)|you're\swondering|anyone(?:'s|\sis)\swondering))|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
     r"|should've|might|maybe|perhaps|probably|possibly|(?:would|could|should)\shave"
     r"|in\s(?:my|a)\sdream|dreamed|dreamt|joking|kidding|hypothetically|what\sif|supposedly|rumou?r"
-    r"|almost|nearly|could|hypothetical|role-?play|let's\ssay)\b"
+    r"|almost|nearly|could|hypothetical|role-?play|let's\ssay|as\sif|yeah,?\sright|practically|jk)\b"
+    r"|(?<=\s)/s\b"
     r"|如果|要是|假如|假设|也许|可能|或许|希望我|开玩笑|梦见|万一|听说"
 )
 _QUOTED = re.compile(
@@ -41,15 +43,23 @@ _QUOTED = re.compile(
     r"|(?<![\w])'[^'\n]{2,200}'(?!\w)|‘[^’\n]{2,200}’"
 )
 _QUESTION = re.compile(r"[?？]\s*[\"'”’)）]?\s*$|[吗呢么]\s*[。？?！!]?$")
+_FICTION = re.compile(
+    r"\s*in\s(?:the|this|that|my|a|our)\s(?:\w+\s)?(?:novel|game|film|movie|story|book|play|show|series|script|video"
+    r"\sgame|simulation|campaign|roleplay|fantasy)\b,?\s(?:i|my)\b"
+)
+_ASKED_MYSELF = re.compile(r"\s*(?:and |but |so )?(?:my|our)\s(?:[\w-]+\s){0,3}[\w-]+\?$")
+"""``My favourite colour? Green.``: asks nobody."""
 _QUESTION_START = re.compile(
     r"\s*(?:and |but |so |ok |okay |hey |well )?(?:(?:do|does|did|am|are|is|was|were|can|could|will"
     r"|would|should|shall|have|has|may)(?:n't)? (?:i|we|you|he|she|they|it|my|your|the|this|that)"
-    r"|what|where|who|whom|whose|when|why|how|which)\b"
+    r"|(?:what|where|who)(?!\s(?:i|we|i'm|we're|im|my\s[a-z]+)\s(?!need|mean))|whom|whose|when(?!\sit\scomes)"
+    r"|why|how|which)\b"
 )
 _CUT = re.compile(
     r",?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|as|yet)\s+"
     r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
-    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not)\b)"
+    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now"
+    r"|that's|these\sdays)\b)"
     r"|;\s*|\s+[-–—]{1,3}\s+|\s*[()]\s*|:\s+|…|\.{3}|,?\s+but\s+|,?\s+even though\s+"
 )
 _CARRIED = re.compile(
@@ -68,14 +78,36 @@ _OPENER = re.compile(
     r"|for the record|just so you know|please note(?: that)?|note that|remember(?: that)?"
     r"|fun fact|besides|anyhow|right|true|correction|sorry|i mean|i think|i guess|i must say"
     r"|i have to say|basically|obviously|of course|as for me|my bad|in general|generally|overall"
-    r"|currently|at the moment|right now|originally|nice to meet you)\b[,!.:\s]{1,4}){0,4}"
+    r"|currently|at the moment|right now|originally|nice to meet you|by (?:trade|profession|training"
+    r"|occupation|vocation)|professionally|for a living|for work|truth be told|to tell (?:you )?the truth"
+    r"|believe it or not|in case you(?: were|'re| are)? (?:wondering|wonder|wondered|curious)"
+    r"|if you(?: must know|(?:'re| are| were) wondering| want to know| ask me| didn't know| don't know)"
+    r"|i(?: must| have to| will|'ll|'ve got to| gotta)? (?:admit|confess|say)(?: that)?"
+    r"|i'd say(?: that)?|i would say(?: that)?|i'm (?:pretty |quite |fairly |absolutely )?(?:sure|certain|positive)"
+    r"(?: that)?|let me tell you|scratch that|(?:just )?(?:to|wanted to) let you know(?: that)?"
+    r"|(?:i )?(?:almost )?forgot to (?:mention|say|tell you)(?: that)?|(?:it )?turns out(?: that)?"
+    r"|i(?:'ve)? (?:just |recently |only )?(?:found out|discovered|realised|realized|learned|learnt)(?: that)?"
+    r"(?= (?:i|we|my|our)\b)|you should know(?: that)?|you (?:may|might) (?:want to )?know(?: that)?"
+    r"|as a matter of fact|in reality|in truth|to be fair|to be clear|just fyi|fwiw|ngl|imo|also"
+    r"|good to know|one more thing|another thing|so yeah|anyway so|as of (?:today|now|this \w+)|from now on"
+    r"|for context|some context|some background|about me|a bit about me|little update|small update|life update"
+    r"|heads up|heads-up|by now|after all|more and more|at last|at long last|good for me|thankfully|happily"
+    r"|surprisingly|funnily enough|interestingly|weirdly|strangely|meanwhile|since then|until recently"
+    r"|(?:as of|from|starting|effective) (?:this |last )?(?:january|february|march|april|may|june|july|august|september"
+    r"|october|november|december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|week|month|year|spring|summer"
+    r"|autumn|fall|winter|[0-9]{4})(?: on| onwards?)?)\b"
+    r"[,!.:\s]{1,4}){0,4}".replace(" ", r"\s")
 )
-_VOCATIVE = re.compile(r"[A-Z][a-z]{1,15}[,!]\s+")
+_VOCATIVE = re.compile(r"(?!Home)(?<!:\s)[A-Z][a-z]{1,15}[,!]\s+")
 _SUBJECT = re.compile(
-    r"(?P<me>i|we)\b|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
+    r"(?P<me>i|we)(?:\b|(?=m\b|ve\b))|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
     r"|youngest|middle|new|old|late|dear|lovely|beautiful|sweet|baby|step|only)[\s-]+){0,2}"
     r"(?P<relation>[a-zé-]{2,12})(?!'s)(?:,)?\b|"
 )
+_LEFT_OUT = re.compile(
+    r"(?:based|living|residing|employed|working|allergic|married|engaged|studying)\s(?:in|at|as|to|for|by|with|out)\b"
+)
+"""Begins a statement whose ``I am`` is left out."""
 _NAME = re.compile(
     r"(?P<name>[A-Z][\w’'-]{1,24}?(?:\s[A-Z][\w’-]{1,24}){0,2})(?=\s|'s\s|’s\s|'ll\s)"
 )
@@ -84,15 +116,15 @@ _PREDICATE = re.compile(
     r"|simply|truly|recently|finally|usually|mostly|both|all|only|even|already|definitely"
     r"|personally|never|no longer|sometimes|often|kind of|kinda|sort of|officially|honestly"
     r"|generally|originally|previously|once|certainly|secretly|both|so)\s+){0,3})"
-    r"(?:(?P<aux>'m|am|'re|are|'s|is|was|were|'ve got|have got|has got|'ve|have|has|had|'ll|will|'d|would|do|does|did|can"
-    r"|cannot|could|should|must|may|used to|ain't|won't|can't|'d better)(?P<no>n't| not| never"
+    r"(?:(?P<aux>'?m\b|am|'re|are|'s|is|was|were|'ve got|have got|has got|'?ve\b|have|has|had|'ll|will|'d|would|do|does|did|can"
+    r"|cannot|could|should|must|may|used to|ain't|won't|can't|'d better)(?P<no>n'?t| not| never"
     r"| no longer)?(?:\s+|$)(?P<more>(?:(?:really|actually|just|also|still|currently|now|always"
     r"|totally|absolutely|simply|truly|recently|finally|usually|mostly|both|all|only|even|already"
     r"|definitely|never|no longer|not|quite|very|so|super|pretty|officially|thinking of|kind of"
     r"|kinda|severely|highly|deathly|happily|originally|a huge)\s+){0,3}))?"
 )
 _AUX = {
-    "'m": "be", "am": "be", "'re": "be", "are": "be", "'s": "be", "is": "be", "ain't": "be",
+    "'m": "be", "m": "be", "ve": "have", "am": "be", "'re": "be", "are": "be", "'s": "be", "is": "be", "ain't": "be",
     "was": "was", "were": "was", "'ve got": "have", "have got": "have", "has got": "have", "'ve": "have", "have": "have", "has": "have", "had": "had",
     "'ll": "will", "will": "will", "won't": "will", "do": "", "does": "", "did": "did",
     "can": "can", "cannot": "can", "can't": "can", "used to": "used",
@@ -100,8 +132,7 @@ _AUX = {
 _ANYMORE = re.compile(r"\b(?:any ?more|any longer)\b")
 
 
-@dataclass(frozen=True, slots=True)
-class Clause:
+class Clause(NamedTuple):
     """A plain statement. Offsets are those of the whole turn."""
 
     turn: TurnText
@@ -120,6 +151,8 @@ class Clause:
     """``be was have had will did can used``, another auxiliary as it stands, or ``""``."""
     denied: bool
     times: tuple[TimeSpan, ...]
+    cut_short: bool = False
+    """Whether the subject is left out (``Living in Rome.``): then nothing may follow the value."""
 
     @property
     def first(self) -> bool:
@@ -142,6 +175,16 @@ class Clause:
     def quote(self) -> str:
         return self.turn.text[self.at : self.to]
 
+    @property
+    def lower(self) -> bool:
+        """Whether it is written without capitals, names included."""
+        return self.quote.islower()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it says that something is so no more."""
+        return _ANYMORE.search(self.folded, self.at, self.to) is not None
+
 
 _HEAD = re.compile(r"[a-zé']+")
 _DOES = re.compile(r"\bdoes")
@@ -149,6 +192,19 @@ _BASE = frozenset(
     "like love enjoy adore hate dislike live work study speak drive own play eat drink prefer have "
     "use plan intend want hope go come attend smoke major detest is are was were reside".split()
 )
+
+
+def undated(clause: Clause) -> Clause:
+    """The clause with the date that was left out in front of it."""
+    first = clause.times[0] if clause.times else None
+    if first is None or first.to > clause.at or clause.folded[first.to : clause.at].strip(" ,"):
+        return clause
+    return clause._replace(at=first.at)
+
+
+def within(clause: Clause, to: int) -> Clause:
+    """The clause up to a place in it."""
+    return clause._replace(to=to)
 
 
 def speaker_of(turn: TurnText) -> str:
@@ -164,7 +220,10 @@ def plain(turn: TurnText, folded: str, segments: Sequence[Segment]) -> Iterator[
         if segment.code or _INSTRUCTION.search(folded, segment.at, segment.to):
             continue
         text = turn.text[segment.at : segment.to]
-        if _QUESTION.search(text) or _QUESTION_START.match(folded[segment.at : segment.to]):
+        if _FICTION.match(folded, segment.at, segment.to):
+            continue
+        asks = _QUESTION.search(text) or _QUESTION_START.match(folded[segment.at : segment.to])
+        if asks and not _ASKED_MYSELF.match(folded[segment.at : segment.to]):
             continue
         yield segment.at, segment.to
 
@@ -213,7 +272,7 @@ def clauses(
 
 
 def _carried(before: Clause, at: int, to: int, times: tuple[TimeSpan, ...]) -> Clause:
-    return _with_predicate(replace(before, at=at, to=to, times=times), at)
+    return _with_predicate(before._replace(at=at, to=to, times=times), at)
 
 
 def _begun(
@@ -226,10 +285,12 @@ def _begun(
         return _with_predicate(clause, subject.end())
     if subject is not None and subject["mine"]:
         return _of_mine(clause, subject)
+    if _LEFT_OUT.match(folded, start, to):
+        return clause._replace(aux="be", rest=start, cut_short=True)
     name = _NAME.match(turn.text, start, to)
     if name is None or not nameable(name["name"].split()[0]):
-        return replace(clause, subject="", rest=to)
-    return _with_predicate(replace(clause, subject=name["name"]), name.end())
+        return clause._replace(subject="", rest=to)
+    return _with_predicate(clause._replace(subject=name["name"]), name.end())
 
 
 def nameable(word: str) -> bool:
@@ -241,8 +302,10 @@ def nameable(word: str) -> bool:
 def _skip(text: str, folded: str, at: int, to: int, times: Sequence[TimeSpan]) -> int:
     """Past the openers, a name spoken to, and dates in front of the subject."""
     for _ in range(3):
-        opener = _OPENER.match(folded, at, to)
-        at = opener.end() if opener else at
+        begun = at
+        if not any(span.at == at for span in times):
+            opener = _OPENER.match(folded, at, to)
+            at = opener.end() if opener else at
         spoken = _VOCATIVE.match(text, at, to)
         at = spoken.end() if spoken else at
         for span in times:
@@ -250,6 +313,8 @@ def _skip(text: str, folded: str, at: int, to: int, times: Sequence[TimeSpan]) -
                 at = span.to
                 while at < to and text[at] in ", ":
                     at += 1
+        if at == begun:
+            break
     return at
 
 
@@ -257,7 +322,7 @@ def _of_mine(clause: Clause, subject: re.Match[str]) -> Clause:
     """``my brother lives``, ``my brother Tom lives``: the subject is the brother."""
     word = subject["relation"]
     if word not in RELATIONS:
-        return replace(clause, subject="", rest=clause.to)
+        return clause._replace(subject="", rest=clause.to)
     relation = "best_friend" if "best " in subject[0] and word == "friend" else RELATIONS[word]
     after = subject.end()
     name = re.compile(r",?\s([A-Z][\w’-]{1,24}(?:\s[A-Z][\w’-]{1,24})?),?(?=\s)").match(
@@ -267,19 +332,19 @@ def _of_mine(clause: Clause, subject: re.Match[str]) -> Clause:
         who, after = name[1], name.end()
     else:
         who = f"{clause.me}'s {word}"
-    made = replace(clause, subject=who, owner=clause.me, relation=relation)
+    made = clause._replace(subject=who, owner=clause.me, relation=relation)
     return _with_predicate(made, after)
 
 
 def _with_predicate(clause: Clause, at: int) -> Clause:
     found = _PREDICATE.match(clause.folded, at, clause.to)
     if found is None:
-        return replace(clause, rest=at)
+        return clause._replace(rest=at)
     aux = found["aux"] or ""
-    if found["no"] == "n't" and aux == "ca":
+    if found["no"] in {"n't", "nt"} and aux == "ca":
         aux = "can"
     words = f"{found['adv'] or ''}{found['more'] or ''}"
     denied = bool(found["no"]) or aux in {"won't", "can't", "cannot", "ain't"}
     denied = denied or any(word in words for word in ("never ", "no longer ", "not "))
     denied = denied or _ANYMORE.search(clause.folded, at, clause.to) is not None
-    return replace(clause, rest=found.end(), aux=_AUX.get(aux, aux), denied=denied)
+    return clause._replace(rest=found.end(), aux=_AUX.get(aux, aux), denied=denied)

@@ -48,7 +48,7 @@ _PLACE = re.compile(
     r"\b(?:Park|Street|Avenue|Road|Lake|River|Mountains?|Mount|Beach|Island|Islands|Valley|Bay|City"
     r"|County|Bridge|Square|Forest|Canyon|Falls|Coast|Hills|Desert|Sea|Ocean)\b"
 )
-_WORLD = frozenset(
+PLACES = frozenset(
     "paris london berlin rome madrid vienna lisbon dublin prague warsaw budapest athens amsterdam "
     "brussels copenhagen stockholm oslo helsinki zurich geneva munich hamburg milan venice florence "
     "barcelona tokyo kyoto osaka beijing shanghai seoul bangkok singapore delhi mumbai dubai cairo "
@@ -79,7 +79,7 @@ def mentions(text: str, segments: Sequence[Segment], turn: TurnText) -> list[Men
     for name, at, to, starts in candidates:
         if any(a < to and at < b for a, b in taken[-4:]):
             continue
-        known = name in speakers or name in inside or " " in name or name.lower() in _WORLD
+        known = name in speakers or name in inside or " " in name or name.lower() in PLACES
         if starts and not known:
             continue
         found.append(Mention(name, _kind(text, name, at, to, speakers), at, to))
@@ -139,7 +139,7 @@ def _kind(text: str, name: str, at: int, to: int, speakers: set[str]) -> Mention
         return "person"
     if _ORG.search(name) or _ORG_BEFORE.search(before):
         return "organisation"
-    if name.lower() in _WORLD or _PLACE.search(name) or _PLACE_BEFORE.search(before):
+    if name.lower() in PLACES or _PLACE.search(name) or _PLACE_BEFORE.search(before):
         return "place"
     if re.match(
         r"\s(?:said|says|told|asked|loves|likes|thinks|lives|works|is my|was my)\b",

@@ -6,23 +6,14 @@ gives nothing. Costs time linear in the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from memos_integrations.cube.facts import Extraction, Fact, TimeSpan, TurnText
-from memos_integrations.operation.reading import (
-    answers,
-    attributes,
-    chinese,
-    corrections,
-    entities,
-    events,
-    owned,
-    plans,
-    preferences,
-)
+from memos_integrations.operation.reading import answers, chinese, corrections, echoes, entities
 from memos_integrations.operation.reading.clauses import Clause, clauses
 from memos_integrations.operation.reading.dates import spoken_times
+from memos_integrations.operation.reading.readers import of_clause
 from memos_integrations.operation.reading.said import fold
 from memos_integrations.operation.reading.segments import Segment, sentences
 
@@ -78,10 +69,18 @@ def _plain_facts(
     turn: TurnText, folded: str, segments: Sequence[Segment], times: Sequence[TimeSpan]
 ) -> Iterator[Fact]:
     yield from answers.facts(turn, segments)
-    for clause in clauses(turn, folded, segments, times):
-        yield from of_clause(clause)
+    yield from _connected(clauses(turn, folded, segments, times))
     if not turn.text.isascii():
         yield from chinese.facts(turn, folded, segments, times)
+
+
+def _connected(parts: Iterable[Clause]) -> Iterator[Fact]:
+    """What the clauses state, each alone and with the one before it."""
+    before: echoes.Heard | None = None
+    for clause in parts:
+        found = [*of_clause(clause), *echoes.facts(clause, before)]
+        yield from found
+        before = echoes.heard(clause, found)
 
 
 def _meant(turn: TurnText, fact: Fact) -> bool:
@@ -89,25 +88,11 @@ def _meant(turn: TurnText, fact: Fact) -> bool:
     return turn.speaker is not None or turn.role != "assistant" or fact.subject != "assistant"
 
 
-def of_clause(clause: Clause) -> Iterator[Fact]:
-    """Everything one clause states."""
-    yield from owned.of_mine(clause)
-    yield from owned.apposed(clause)
-    yield from owned.introduced(clause)
-    if clause.subject and clause.agrees:
-        yield from attributes.facts(clause)
-        yield from preferences.facts(clause)
-        yield from plans.facts(clause)
-        yield from events.facts(clause)
-    yield from plans.of_things(clause)
-
-
 def of_text(turn: TurnText) -> list[Fact]:
     """The facts of plain clauses alone, without answers and corrections."""
     times = spoken_times(turn.text, at=turn.time)
     folded = fold(turn.text)
-    found = clauses(turn, folded, sentences(turn.text), times)
-    return [fact for clause in found for fact in of_clause(clause)]
+    return list(_connected(clauses(turn, folded, sentences(turn.text), times)))
 
 
 def _unique(facts: Iterator[Fact]) -> Iterator[Fact]:

@@ -20,6 +20,7 @@ _SHAPES: dict[str, Values] = {
     "name": values.name,
     "organisation": values.organisation,
     "job": values.job,
+    "trade": values.trade,
     "language": values.language,
     "phrase": values.phrase,
     "several": values.several,
@@ -67,6 +68,8 @@ def stated(clause: Clause, table: dict[str, list[Pattern]]) -> Iterator[Fact]:
             continue
         found = each.shape(clause, match.end())
         made = [found] if isinstance(found, Value) else list(found or ())
+        if clause.cut_short and made and not _finished(clause, made[-1]):
+            continue
         for value in made:
             yield attributed(
                 clause,
@@ -77,6 +80,17 @@ def stated(clause: Clause, table: dict[str, list[Pattern]]) -> Iterator[Fact]:
             )
         if made:
             told.add(each.attribute)
+
+
+_FINISHED = re.compile(
+    r"[\s.!,)]*(?:(?:now|currently|these days|at the moment|right now|since .{1,30}|for .{1,30}|and (?:love|loving)"
+    r" it)[\s.!]*)?$".replace(" ", r"\s")
+)
+
+
+def _finished(clause: Clause, last: Value) -> bool:
+    """Whether the clause ends with its value: ``Living in Rome.``, not ``Living in Rome is fun``."""
+    return _FINISHED.match(clause.folded, last.to, clause.to) is not None
 
 
 def attributed(

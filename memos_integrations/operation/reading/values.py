@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from memos_integrations.operation.reading.clauses import Clause
-from memos_integrations.operation.reading.vocabulary import JOBS, LANGUAGES, NO_NAMES
+from memos_integrations.operation.reading.vocabulary import (
+    JOBS,
+    LANGUAGES,
+    NATIONALITIES,
+    NO_NAMES,
+)
 
 _LONGEST, _MOST_WORDS = 70, 9
 _STOP = re.compile(
@@ -131,12 +136,14 @@ def place(clause: Clause, at: int) -> Value | None:
     low = _LOWER_PLACE.match(clause.folded, at, clause.to)
     if low is None:
         return None
-    value = phrase(clause, at)
+    more = _PAST_PLACE.search(clause.folded, at, clause.to)
+    value = phrase(clause, at, to=more.start() if more else None)
     if value is None or value.at != at or len(value.text.split()) > 2:
         return None
     return None if set(value.text.split()) & (_NO_PLACE | _EMPTY) else value
 
 
+_PAST_PLACE = re.compile(r"\s(?:for|since|with|near|and|now|atm|rn|these)\b")
 _NO_PLACE = frozenset(
     "constant fear peace harmony house flat apartment small big city town village country big "
     "charge need love pain bed school college university place neighborhood neighbourhood suburbs "
@@ -161,31 +168,66 @@ def name(clause: Clause, at: int) -> Value | None:
     found = _NAMED.match(clause.turn.text, at, clause.to)
     if found is None or found[0].split()[0].lower() in NO_NAMES:
         return None
-    return _named(clause, found)
+    return None if found[0].lower() in NATIONALITIES | _FAITHS else _named(clause, found)
+
+
+_FAITHS = frozenset(
+    "catholic protestant christian muslim jewish hindu buddhist sikh mormon orthodox atheist "
+    "republican democrat european african asian american".split()
+)
 
 
 def organisation(clause: Clause, at: int) -> Value | None:
-    """A name with a capital, or ``the``/``a`` and a few words: ``a local bakery``."""
+    """A name with a capital, or ``the``/``a`` and a few words: ``a local bakery``.
+
+    One word in lower case only where nothing is written with capitals."""
     if clause.folded.startswith("home", at):
         return None
     found = _CAPITALS.match(clause.turn.text, at, clause.to)
     if found is not None and found[0].lower() != "the":
         return _named(clause, found)
-    if not re.compile(r"(?:the|an?|my)\s").match(clause.folded, at, clause.to):
+    article = re.compile(r"(?:the|an?|my)\s").match(clause.folded, at, clause.to)
+    if not article and not clause.lower:
         return None
     value = phrase(clause, at)
-    return value if value is not None and 2 <= len(value.text.split()) <= 4 else None
+    if value is None:
+        return None
+    if article:
+        return value if 2 <= len(value.text.split()) <= 4 else None
+    plain = value.at == at and " " not in value.text and value.text not in _NO_FIRM
+    return value if plain and not value.text.endswith("ing") else None
 
 
-def job(clause: Clause, at: int) -> Value | None:
-    """An occupation: its last word, or the one before a preposition, is one."""
+_NO_FIRM = _NO_PLACE | frozenset(
+    "night nights noon midnight day days weekends work once least best first last fun free money "
+    "cash hire rent food people kids children others everyone myself school university all both "
+    "speed height peace times random will ease large sea heart lunch dinner breakfast".split()
+)
+
+
+def job(clause: Clause, at: int, *, strong: bool = False) -> Value | None:
+    """An occupation: its last word, or the one before a preposition, is one.
+
+    ``strong``: the words before say that it is one, so an unknown word may be."""
     end = re.compile(r"\s(?:at|for|in|with|of|from|and|by|on|to|here)\b").search(
         clause.folded, at, clause.to
     )
     value = phrase(clause, at, to=end.start() if end else None)
     if value is None or len(value.text.split()) > 5:
         return None
-    return value if value.text.lower().split()[-1].split("-")[-1] in JOBS else None
+    word = value.text.lower().split()[-1].split("-")[-1]
+    return value if word in JOBS or (_TRADE if strong else _PLAIN_TRADE).search(word) else None
+
+
+def trade(clause: Clause, at: int) -> Value | None:
+    """An occupation where the words before leave nothing else; the list need not know it."""
+    return job(clause, at, strong=True)
+
+
+_PLAIN_TRADE = re.compile(
+    r"(?:olog|iatr|graph|therap|hygien)ist$|[a-z]{3}(?:ologist|grapher|smith|keeper)$"
+)
+_TRADE = re.compile(r"[a-z]{3}(?:er|or|ist|ian|ant|smith|keeper|man|woman|grapher|eer|ier|hand)$")
 
 
 def language(clause: Clause, at: int) -> Iterator[Value]:

@@ -1,0 +1,278 @@
+"""What a clause says only together with the one before it.
+
+``My favourite colour has changed. It's green.``, ``I no longer live in Graz but in Linz``, ``Job:
+nurse``, ``Ana, my wife, ...``, ``a flat in Turin, that's where I live``. One clause opens or takes
+back an attribute, the next gives its value; or the value stands first and is named afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from memos_integrations.cube.facts import Fact, TurnText
+from memos_integrations.operation.reading import shapes
+from memos_integrations.operation.reading.clauses import Clause, undated, within
+from memos_integrations.operation.reading.frames import Told, ended, fact, namings, values_of
+from memos_integrations.operation.reading.naming import (
+    DEAR,
+    NOUNS,
+    POSSESSED,
+    RELATION,
+    Naming,
+    possessed,
+    spaced,
+)
+from memos_integrations.operation.reading.stating import Values, attributed
+from memos_integrations.operation.reading.values import Value
+from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
+
+_SHAPES = {noun.attribute: noun.shape for noun in NOUNS.values() if noun.shape is not shapes.never}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the clause before left to the next."""
+
+    clause: Clause
+    naming: Naming | None = None
+    """The attribute it spoke of without saying what it is now."""
+    taken_back: bool = False
+    """Whether it said what it is no more; else it said nothing of it yet."""
+    label: bool = False
+    """Whether the name of the attribute stood alone, without an owner (``Job``)."""
+
+
+_OPEN = spaced(
+    r"(?:as for |as to |about |regarding |concerning |speaking of |when it comes to |on the subject of )?"
+    rf"{POSSESSED}(?: (?:today|now|these days|at the moment|currently|right now))?"
+    r"(?: (?:has |have )?(?:just |recently )?(?:changed|switched|is different(?: now)?|is new|moved on))?"
+    r"(?: lately| recently| again| since then)?[\s?.!,]*$"
+)
+_TOPIC = spaced(r"(?:as for|as to|about|regarding|concerning|on the subject of) (?=\S)")
+_WAS = spaced(rf"{POSSESSED} (?:was|were|had been|used to be|wasn't|isn't|is not|is no longer) ")
+_HAVE_NEW = spaced(
+    rf"(?:(?:i|we)(?:'ve got| have got| have|'ve| got) )?(?:an? (?:new|different|another|brand new) )(?={POSSESSED}[\s.!,]*$)"
+)
+_CHANGED_IT = spaced(
+    rf"(?:i|we)(?:'ve| have)? (?:just |recently |since )?(?:changed|switched) (?=(?:my |our )?(?:jobs?|employers?"
+    rf"|compan(?:y|ies)|careers?|professions?|(?:{POSSESSED}))[\s.!,]*$)"
+)
+_PLURALS = {"job": "works_at", "jobs": "works_at", "employer": "works_at", "employers": "works_at",
+            "company": "works_at", "companies": "works_at", "career": "works_as",
+            "careers": "works_as", "profession": "works_as", "professions": "works_as"}  # fmt: skip
+_ECHO = spaced(
+    r"(?P<who>(?:it|that|this|he|she|they)(?:'s| is| was|'re| are| would be|'d be| has to be)|i(?:'m| am|m)|we(?:'re"
+    r" | are)|am|is|are|moved)?\s?(?P<now>(?:now |currently |actually |today |these days |called |named |instead "
+    r"|rather |only )*)(?:(?:at|in|for|with|as|to|by) )?"
+)
+
+
+def facts(clause: Clause, heard: Heard | None) -> Iterator[Fact]:
+    """What the clause adds to the one before."""
+    if heard is None:
+        return
+    if heard.naming is not None:
+        for told in _echoed(clause, heard):
+            yield fact(clause._replace(at=heard.clause.at), told)
+    gap = clause.folded[heard.clause.to : clause.at].strip()
+    if clause.folded.startswith(_BACKWARDS.get(gap, _THATS), clause.at):
+        yield from _named_after(clause, heard.clause, gap)
+
+
+_THATS = ("that", "this is", "it's", "it is", "which is", "and that")
+_BACKWARDS = {",": (*_THATS, "my ", "our "), "and": (*_THATS, "i ", "we ")}
+
+
+def heard(clause: Clause, found: Sequence[Fact]) -> Heard:
+    """What this clause leaves to the next."""
+    last = found[-1] if found else None
+    if last is not None:
+        shape = _shape_of(last.attribute)
+        if shape is None or not last.negated or not last.single:
+            return Heard(clause)
+        return Heard(clause, Naming(last.subject, last.attribute, shape), taken_back=True)
+    return _opened(clause)
+
+
+def _shape_of(attribute: str) -> Values | None:
+    if attribute.startswith("favourite_"):
+        return shapes.favoured
+    return shapes.person if attribute in set(RELATIONS.values()) else _SHAPES.get(attribute)
+
+
+_LONGEST_OPEN, _LONGEST_LABEL = 90, 32
+_SPEAKS_OF = ("my ", "our ", "as ", "about ", "regarding ", "concerning ", "speaking ", "when ",
+              "on the ", "home ")  # fmt: skip
+
+
+def _opened(clause: Clause) -> Heard:
+    if clause.to - clause.at > _LONGEST_OPEN:
+        return Heard(clause)
+    words = clause.folded[clause.at : clause.to]
+    for opener in (_was, _new_one, _alone):
+        heard = opener(clause, words)
+        if heard is not None:
+            return heard
+    if "chang" in words or "switch" in words:
+        return Heard(clause, _changed_it(clause))
+    return Heard(clause, _topic(clause) if words.startswith(_SPEAKS_OF) else None)
+
+
+def _new_one(clause: Clause, words: str) -> Heard | None:
+    """``I have a new favourite colour``."""
+    if not any(new in words for new in (" new ", "different ", "another ")):
+        return None
+    begun = _HAVE_NEW.match(clause.folded, clause.at, clause.to)
+    alone = _OPEN.match(clause.folded, begun.end(), clause.to) if begun else None
+    return Heard(clause, possessed(clause, alone, bare=True, new=True)) if alone else None
+
+
+def _alone(clause: Clause, words: str) -> Heard | None:
+    """``As for my job``, ``my employer has changed``, and the label of a form."""
+    if not (words.startswith(_SPEAKS_OF) or "'s " in words or len(words) < _LONGEST_LABEL):
+        return None
+    alone = _OPEN.match(clause.folded, clause.at, clause.to)
+    own = possessed(clause, alone) if alone is not None else None
+    if alone is None or own is not None or not may_be_form(clause.turn):
+        return Heard(clause, own) if own is not None else None
+    return Heard(clause, possessed(clause, alone, bare=True), label=True)
+
+
+_WERE = (" was ", " were ", "n't ", " not ", " no longer ", "used to ", "had been ")
+
+
+def _was(clause: Clause, words: str) -> Heard | None:
+    """``My boss was Tom``: what holds no more says of what the next clause may speak."""
+    if not any(was in words for was in _WERE):
+        return None
+    was = _WAS.match(clause.folded, clause.at, clause.to)
+    naming = possessed(clause, was) if was is not None else None
+    return Heard(clause, naming, taken_back=True) if naming is not None else None
+
+
+def _changed_it(clause: Clause) -> Naming | None:
+    """``I changed jobs``: the next clause may say to which."""
+    found = _CHANGED_IT.match(clause.folded, clause.at, clause.to)
+    if found is None:
+        return None
+    words = clause.folded[found.end() : clause.to].strip(" .!,").removeprefix("my ")
+    attribute = _PLURALS.get(words)
+    if attribute is not None:
+        return Naming(clause.me, attribute, _SHAPES[attribute])
+    named = _OPEN.match(clause.folded, found.end(), clause.to)
+    return possessed(clause, named) if named is not None else None
+
+
+def _topic(clause: Clause) -> Naming | None:
+    """``As for where I live``."""
+    found = _TOPIC.match(clause.folded, clause.at, clause.to)
+    return next((n for n, _ in namings(clause, found.end())), None) if found is not None else None
+
+
+def _echoed(clause: Clause, before: Heard) -> Iterator[Told]:
+    naming = before.naming
+    if naming is not None and naming.attribute == "birthday":
+        clause = undated(clause)
+    found = _ECHO.match(clause.folded, clause.at, clause.to)
+    if naming is None or found is None:
+        return
+    gap = clause.folded[before.clause.to : clause.at]
+    if not _joins(before, gap, found, clause.folded[clause.at : clause.to]):
+        return
+    own = (found["who"] or "").startswith(("i", "we", "am")) and not found["who"].startswith(
+        ("it", "is")
+    )
+    if own and naming.subject != clause.me:
+        return
+    values = values_of(naming, clause, found.end())
+    if values and ended(clause, values[-1].to):
+        for value in values:
+            yield Told(naming, value, False, begins=before.taken_back)
+
+
+_NEW = re.compile(r"\b(?:now|but|instead|rather|these days|currently|since)\b")
+
+
+def _joins(before: Heard, gap: str, found: re.Match[str], words: str) -> bool:
+    """Whether the clause can be the value of what was heard."""
+    if before.label:
+        return gap.startswith(":") and not found["who"]
+    who, said_now = found["who"] or "", bool(found["now"])
+    it = who.startswith(("it", "that", "this", "they", "he", "she", "is", "are"))
+    new = said_now or _NEW.search(gap) is not None or _NEW.search(words) is not None
+    asked = before.clause.folded[before.clause.to - 1] == "?"
+    if before.taken_back:
+        return it or new
+    return it or new or (not who and (asked or gap[:1] in {":", ",", "-", ""})) or who == "am"
+
+
+_THAT = spaced(
+    r"(?:(?:that|this|it)(?:'s| is)|which is|and that is) (?:now |also |still |actually )*(?=\S)"
+)
+_MINE = spaced(rf"(?:my|our) (?P<dear>{DEAR}{{0,2}})(?P<relation>{RELATION})(?=,|[\s.!]*$)")
+_JOINED = spaced(
+    r"(?:i|we) (?:(?:just |recently |finally )?(?:got|are|were|have been|'re) (?:now |happily )?(?:married|engaged|dating"
+    r"|hitched)|tied the knot|married)\b"
+)
+_LAST_NAME = re.compile(r"(?:^|\s)(?P<name>[A-Z][\w’-]{1,24}(?:\s[A-Z][\w’-]{1,24})?)$")
+_PLACED = re.compile(r"\b(?:in|at|for|with|of|is|was|called)\s(?=[A-Z])")
+_NOT_APPOSED = frozenset({"friend", "baby", "child", "pet", "kid"})
+
+
+def _named_after(clause: Clause, before: Clause, gap: str) -> Iterator[Fact]:
+    """The value stood before, and this clause says of what it is the value."""
+    whole = clause._replace(at=before.at)
+    that = _THAT.match(clause.folded, clause.at, clause.to)
+    if that is not None:
+        for naming, _ in namings(clause, that.end()):
+            for value in _given(naming, before):
+                yield fact(whole, Told(naming, value, False))
+            return
+    mine = _MINE.match(clause.folded, clause.at, clause.to) if gap == "," else None
+    name = _LAST_NAME.search(before.quote)
+    if name is None or name["name"].split()[0].lower() in NO_NAMES:
+        return
+    if mine is not None and mine["relation"] not in _NOT_APPOSED:
+        best = "best" in mine["dear"] and mine["relation"] == "friend"
+        attribute = "best_friend" if best else RELATIONS[mine["relation"]]
+        yield attributed(whole, attribute, name["name"], subject=clause.me)
+    joined = gap == "and" and name.start() == 0
+    if joined and _JOINED.match(clause.folded, clause.at, clause.to):
+        yield attributed(whole, "partner", name["name"], subject=clause.me)
+
+
+def _given(naming: Naming, before: Clause) -> list[Value]:
+    """The value that fills the clause before, or the last name in it after a preposition."""
+    found = values_of(naming, before, before.at)
+    if found and not before.quote[found[-1].to - before.at :].strip(" .,!"):
+        return found
+    if naming.attribute.startswith("favourite_") or naming.attribute == "likes":
+        return []
+    places = [match.end() for match in _PLACED.finditer(before.turn.text, before.at, before.to)]
+    for at in reversed(places[-4:]):
+        found = values_of(naming, within(before, before.to), at)
+        if found:
+            return found
+    return []
+
+
+_LONGEST_FORM = 400
+_OTHERS = re.compile(
+    r"\b(?:his|her|their|he|she|candidate|patient|customer|client|applicant|employee|guest|user|contact"
+    r"|author|sender|recipient|resume|cv)\b", re.IGNORECASE
+)  # fmt: skip
+_NAME_LABEL = re.compile(
+    r"(?:^|\n)\W{0,4}(?:full )?name\s?:\s{1,3}(?P<name>[^\n]{1,40})", re.IGNORECASE
+)
+
+
+def may_be_form(turn: TurnText) -> bool:
+    """Whether ``Job: nurse`` speaks of the speaker: a short note that names nobody else."""
+    if len(turn.text) > _LONGEST_FORM or _OTHERS.search(turn.text):
+        return False
+    named = _NAME_LABEL.search(turn.text)
+    if named is None or turn.speaker is None:
+        return True
+    return bool(set(named["name"].lower().split()) & set(turn.speaker.lower().split()))
