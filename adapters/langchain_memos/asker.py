@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
 
 from memos_integrations.cube.errors import AccessDenied, UsageError
+
+# LangGraph has no public word for it. The name in the config of every node is tested for.
+_CHECKPOINTER = "__pregel_checkpointer"
 
 
 class Keywords(TypedDict):
@@ -63,6 +67,11 @@ def asker_of(
             "config={'configurable': {'user_id': ...}}"
         )
     return Asker(user, agent, made_for.thread or _told(named, "thread_id"))
+
+
+def has_checkpointer() -> bool:
+    """Whether the graph that is running keeps its threads: then every run sees the one before."""
+    return ensure_config().get("configurable", {}).get(_CHECKPOINTER) is not None
 
 
 def _identity(named: Mapping[str, Any], server: object) -> str | None:

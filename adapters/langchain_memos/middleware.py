@@ -21,9 +21,9 @@ from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from langchain_memos.asker import Asker, asker_of
+from langchain_memos.asker import Asker, asker_of, has_checkpointer
 from langchain_memos.middleware_state import MemOSAgentState, Turn
-from langchain_memos.prompts import Place, cost_of, question_of, with_block
+from langchain_memos.prompts import Place, cost_of, question_of, searchable, with_block
 from langchain_memos.remembering import Kind, Portion, portions, unwritten, write
 from langchain_memos.trace import injected, tell, written
 from memos_integrations.cube.errors import UsageError
@@ -151,7 +151,7 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
         left: int,
     ) -> Context:
         return self._mos.context(
-            words[:_MOST_CHARS],
+            searchable(words),
             budget_tokens=left,
             limit=self._limit,
             sections=self._sections,
@@ -213,7 +213,7 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
     ) -> tuple[dict[str, Any] | None, list[Outcome]]:
         asker = self._asker(runtime)
         messages = state["messages"]
-        new = unwritten(messages, state.get("memos_last"), durable=asker.thread is not None)
+        new = unwritten(messages, state.get("memos_last"), kept=has_checkpointer())
         outcomes: list[Outcome] = []
         for portion in portions(new, self._kinds):
             shown = self._shown(state, portion)
@@ -236,16 +236,12 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
     # -- what both need -----------------------------------------------------------------------
 
     def _asker(self, runtime: Runtime[Any] | None) -> Asker:
-        info = None if runtime is None else runtime.execution_info
-        asker = asker_of(
+        return asker_of(
             ensure_config(),
             context=None if runtime is None else runtime.context,
             server=None if runtime is None else runtime.server_info,
             bound=self._bound,
         )
-        # Without a checkpointer there is no thread, whatever the config says.
-        thread = asker.thread if info is None else info.thread_id
-        return Asker(asker.user, asker.agent, thread)
 
     def _show(self, request: ModelRequest[Any], recall: _Recall) -> None:
         """Tell the custom stream what this call of the model was given."""
@@ -260,10 +256,6 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
         if outcomes:
             tell(runtime, written(outcomes))
         return update
-
-
-_MOST_CHARS = 20_000
-"""As much of a question as is searched with."""
 
 
 def _one_of(value: Any, legal: Sequence[str], what: str) -> Any:

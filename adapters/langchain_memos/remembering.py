@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -16,11 +17,12 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from langchain_memos.asker import Asker
-from memos_integrations.cube.errors import NotFound
+from memos_integrations.cube.errors import InvalidInput, NotFound
 from memos_integrations.cube.header import Origin
 from memos_integrations.cube.outcomes import Outcome
 from memos_integrations.interface.mos import MOS
 
+_log = logging.getLogger(__name__)
 Kind: TypeAlias = Literal["human", "ai", "tool"]
 
 
@@ -40,14 +42,14 @@ class Portion:
 
 
 def unwritten(
-    messages: Sequence[BaseMessage], last: str | None, *, durable: bool
+    messages: Sequence[BaseMessage], last: str | None, *, kept: bool
 ) -> list[BaseMessage]:
     """The messages after the last one written.
 
     Without a checkpointer no run knows of an earlier one, and callers hand in the whole
     conversation again: then only what belongs to the last question is new.
     """
-    if not durable:
+    if not kept:
         asked = [n for n, m in enumerate(messages) if isinstance(m, HumanMessage)]
         return list(messages[asked[-1] :]) if asked else []
     places = [n for n, m in enumerate(messages, 1) if last is not None and m.id == last]
@@ -82,8 +84,19 @@ def write(
     """Remember a portion, durably; reading it for facts follows in the background.
 
     What a model said is kept as derived from the memories it was shown: when one of them is
-    corrected or erased, it goes the same way.
+    corrected or erased, it goes the same way. Words that cannot be stored (NUL, more than the
+    vault takes) are rejected with the reason and logged: they must not hold up their thread.
     """
+    try:
+        return _added(mos, portion, asker, cube=cube, shown=shown)
+    except InvalidInput as error:
+        _log.warning("a message of thread %s was not remembered: %s", asker.thread, error)
+        return (Outcome("rejected", reason=str(error)),)
+
+
+def _added(
+    mos: MOS, portion: Portion, asker: Asker, *, cube: str | None, shown: Sequence[str]
+) -> tuple[Outcome, ...]:
     about: dict[str, Any] = {
         "session": asker.thread,
         "cube": cube,

@@ -444,14 +444,17 @@ def test_replay_from_an_earlier_checkpoint_writes_nothing_twice(mos: MOS) -> Non
     assert texts(mos, "alice").count("I moved to Porto.") == 1
 
 
-def test_conversation_handed_in_whole_each_time_is_not_written_again(mos: MOS) -> None:
+@pytest.mark.parametrize("config", [None, {"configurable": {"thread_id": "t1"}}], ids=str)
+def test_conversation_handed_in_whole_each_time_is_not_written_again(mos: MOS, config: Any) -> None:
     agent = create_agent(saying("One.", "Two."), middleware=[MemOSMiddleware(mos)])
-    history: list[Any] = [HumanMessage("I moved to Porto.")]
-    history = agent.invoke({"messages": history})["messages"]
-    agent.invoke({"messages": [*history, HumanMessage("I like it.")]})
-    assert sorted(item.text for item in mos.list()) == sorted(
+    agent.invoke({"messages": [("user", "I moved to Porto.")]}, config)
+    whole = [("user", "I moved to Porto."), ("ai", "One."), ("user", "I like it.")]
+    agent.invoke({"messages": whole}, config)
+    kept = mos.list()
+    assert sorted(item.text for item in kept) == sorted(
         ["I moved to Porto.", "One.", "I like it.", "Two."]
     )
+    assert {item.header.conversation for item in kept} == {"t1" if config else None}
 
 
 def test_same_words_in_another_turn_are_another_memory(mos: MOS) -> None:
@@ -608,6 +611,22 @@ def test_message_without_words_recalls_nothing_and_is_not_written(mos: MOS) -> N
         who("alice"),
     )
     assert texts(mos, "alice") == ["Hello."]
+
+
+def test_words_that_cannot_be_stored_hold_up_neither_the_run_nor_its_thread(
+    mos: MOS, caplog: pytest.LogCaptureFixture
+) -> None:
+    mos.add("I play chess.", user="alice")
+    model = saying("Chess.")
+    agent = create_agent(model, middleware=[MemOSMiddleware(mos)], checkpointer=InMemorySaver())
+    bad = said("What do I \x00 play?")
+    told = list(agent.stream(bad, who("alice"), stream_mode="custom"))
+    assert "I play chess." in prompt(model)
+    assert told[-1]["statuses"] == ["rejected", "stored"]
+    assert "NUL" in caplog.text
+    assert "play?" not in caplog.text
+    agent.invoke(said("And now?"), who("alice"))
+    assert texts(mos, "alice") == ["And now?", "Chess.", "Chess.", "I play chess."]
 
 
 def test_question_in_parts_keeps_its_parts(mos: MOS) -> None:
