@@ -6,7 +6,7 @@ import argparse
 import importlib
 from typing import Any
 
-_NAMES = ("speed", "quality", "scheduler", "truth")
+_NAMES = ("speed", "quality", "scheduler", "truth", "graph")
 
 
 def main() -> None:

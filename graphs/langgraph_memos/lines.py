@@ -150,8 +150,10 @@ def _saved(config: RunnableConfig, task_ns: str, mark: Mark) -> Iterator[Mark]:
     if not isinstance(saver, BaseCheckpointSaver):
         return
     own = "|".join(task_ns.split("|")[:-1])
+    # Who asks goes along: a governed checkpointer shows a thread to nobody else.
+    asked = {k: v for k, v in named.items() if not k.startswith(("__", "checkpoint_"))}
     for namespace in dict.fromkeys([own, ""]):
-        where = {"thread_id": named.get("thread_id"), "checkpoint_ns": namespace}
+        where = {**asked, "checkpoint_ns": namespace}
         for each in saver.list({"configurable": where}):
             if each.checkpoint["id"] <= mark["at"]:  # ids are ordered by time
                 break

@@ -19,10 +19,12 @@ from langgraph.graph import START, StateGraph
 
 from langgraph_memos import (
     Mark,
+    MemOSSaver,
     MemoryState,
     MemoryVersion,
     RecallNode,
     RememberNode,
+    TickingSaver,
     first_mark,
     memory_graph,
     standing,
@@ -48,6 +50,16 @@ def mos(tmp_path: Path) -> Iterator[MOS]:
     settings = Settings(worker=False, synchronous="normal")
     with MOS(tmp_path / "memory.db", embedder=None, settings=settings) as opened:
         yield opened
+
+
+@pytest.fixture(params=["InMemorySaver", "MemOSSaver", "TickingSaver"])
+def saver(request: Any, mos: MOS) -> Any:
+    made = {
+        "InMemorySaver": InMemorySaver,
+        "MemOSSaver": lambda: MemOSSaver(mos),
+        "TickingSaver": lambda: TickingSaver(MemOSSaver(mos), mos, least_seconds=0),
+    }
+    return made[request.param]()
 
 
 def who(user: str = "alice", thread: str = "t1") -> Any:
@@ -78,8 +90,8 @@ def branches(mos: MOS, user: str = "alice") -> list[str]:
 
 
 @both
-def test_replay_recalls_what_was_known_then(mos: MOS, run: Run) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_replay_recalls_what_was_known_then(mos: MOS, saver: Any, run: Run) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     run(graph, said("I'm allergic to peanuts."), who())
     run(graph, said("What am I allergic to?"), who())
     mos.add("I'm allergic to shellfish too.", user="alice")  # elsewhere, later
@@ -89,8 +101,10 @@ def test_replay_recalls_what_was_known_then(mos: MOS, run: Run) -> None:
 
 
 @both
-def test_thread_that_goes_on_recalls_what_came_from_elsewhere(mos: MOS, run: Run) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_thread_that_goes_on_recalls_what_came_from_elsewhere(
+    mos: MOS, saver: Any, run: Run
+) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     run(graph, said("I'm allergic to peanuts."), who())
     mos.add("I'm allergic to shellfish too.", user="alice")
     state = run(graph, said("What am I allergic to?"), who())
@@ -98,9 +112,11 @@ def test_thread_that_goes_on_recalls_what_came_from_elsewhere(mos: MOS, run: Run
     assert state["memory_version"]["known"] is None
 
 
-def test_replay_of_the_first_step_of_a_thread_recalls_what_was_known_then(mos: MOS) -> None:
+def test_replay_of_the_first_step_of_a_thread_recalls_what_was_known_then(
+    mos: MOS, saver: Any
+) -> None:
     mos.add("I'm allergic to peanuts.", user="alice")
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+    graph = memory_graph(mos).compile(checkpointer=saver)
     graph.invoke(said("What am I allergic to?"), who())
     mos.add("I'm allergic to shellfish too.", user="alice")
     state = graph.invoke(None, before(graph, "recall", turn=0))
@@ -117,8 +133,10 @@ def test_replay_sees_what_was_corrected_since_as_it_was(mos: MOS) -> None:
 
 
 @both
-def test_fork_writes_to_a_branch_and_never_into_the_main_line(mos: MOS, run: Run) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_fork_writes_to_a_branch_and_never_into_the_main_line(
+    mos: MOS, saver: Any, run: Run
+) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     run(graph, said("I moved to Porto."), who())
     run(graph, said("I work at the harbour."), who())
     main = texts(mos, user="alice")
@@ -132,8 +150,8 @@ def test_fork_writes_to_a_branch_and_never_into_the_main_line(mos: MOS, run: Run
     assert state["memory_version"]["branches"][""] == {"cube": branch, "upto": None}
 
 
-def test_fork_goes_on_in_its_own_branch_turn_after_turn(mos: MOS) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_fork_goes_on_in_its_own_branch_turn_after_turn(mos: MOS, saver: Any) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     graph.invoke(said("I moved to Porto."), who())
     graph.invoke(said("I work at the harbour."), who())
     graph.invoke(None, before(graph, "remember", turn=1))
@@ -145,8 +163,8 @@ def test_fork_goes_on_in_its_own_branch_turn_after_turn(mos: MOS) -> None:
     assert texts(mos, user="alice") == ["I moved to Porto.", "I work at the harbour."]
 
 
-def test_fork_of_a_fork_has_a_branch_of_that_branch(mos: MOS) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_fork_of_a_fork_has_a_branch_of_that_branch(mos: MOS, saver: Any) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     graph.invoke(said("I moved to Porto."), who())
     graph.invoke(None, before(graph, "remember", turn=0))  # the first fork
     graph.invoke(said("I draw maps."), who())
@@ -173,8 +191,8 @@ def test_branch_can_be_compared_and_merged_back(mos: MOS) -> None:
     assert "I like fado." in texts(mos, user="alice")
 
 
-def test_update_of_the_latest_checkpoint_stays_on_the_main_line(mos: MOS) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver(), interrupt_before=["remember"])
+def test_update_of_the_latest_checkpoint_stays_on_the_main_line(mos: MOS, saver: Any) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver, interrupt_before=["remember"])
     graph.invoke(said("I moved to Porto."), who())
     (asked,) = [m for m in graph.get_state(who()).values["messages"] if m.type == "human"]
     graph.update_state(who(), {"messages": [HumanMessage("I moved to Lyon.", id=asked.id)]})
@@ -184,7 +202,7 @@ def test_update_of_the_latest_checkpoint_stays_on_the_main_line(mos: MOS) -> Non
 
 
 @both
-def test_new_message_after_a_crash_stays_on_the_main_line(mos: MOS, run: Run) -> None:
+def test_new_message_after_a_crash_stays_on_the_main_line(mos: MOS, saver: Any, run: Run) -> None:
     remember, crashed = RememberNode(mos), []
 
     def remember_then_crash(
@@ -201,7 +219,7 @@ def test_new_message_after_a_crash_stays_on_the_main_line(mos: MOS, run: Run) ->
     graph.add_node("remember", remember_then_crash)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "remember")
-    compiled = graph.compile(checkpointer=InMemorySaver())
+    compiled = graph.compile(checkpointer=saver)
     with pytest.raises(RuntimeError, match="went away"):
         run(compiled, said("I moved to Porto."), who())
     state = run(compiled, said("I work at the harbour."), who())  # asked again, not resumed
@@ -230,8 +248,8 @@ def test_thread_that_is_deleted_begins_anew_on_the_main_line(mos: MOS) -> None:
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-def test_forks_are_told_apart_under_every_durability(mos: MOS, durability: Any) -> None:
-    graph = memory_graph(mos).compile(checkpointer=InMemorySaver())
+def test_forks_are_told_apart_under_every_durability(mos: MOS, saver: Any, durability: Any) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
     graph.invoke(said("I moved to Porto."), who(), durability=durability)
     first = asked_by("alice", graph.get_state(who()).config)
     graph.invoke(said("I work at the harbour."), who(), durability=durability)
@@ -241,12 +259,12 @@ def test_forks_are_told_apart_under_every_durability(mos: MOS, durability: Any) 
     assert texts(mos, user="alice", cube=branch) == ["I draw maps.", "I moved to Porto."]
 
 
-def test_memory_in_a_subgraph_that_shares_the_mark_goes_back_with_it(mos: MOS) -> None:
+def test_memory_in_a_subgraph_that_shares_the_mark_goes_back_with_it(mos: MOS, saver: Any) -> None:
     inner = memory_graph(mos).compile()
     outer = StateGraph(MemoryState)
     outer.add_node("remembering", inner)
     outer.add_edge(START, "remembering")
-    graph = outer.compile(checkpointer=InMemorySaver())
+    graph = outer.compile(checkpointer=saver)
     graph.invoke(said("I moved to Porto."), who())
     graph.invoke(said("I work at the harbour."), who())
     main = texts(mos, user="alice")
