@@ -34,12 +34,14 @@ from memos_integrations.infrastructure.backends.column_table import (
     TIMES,
     Dictionary,
     Table,
+    find,
     identity,
 )
 
 Flags = NDArray[np.bool_]
 _DECIDED: Final = frozenset(NAMED) - {"visibility", "storage_mode"}
 # Both of these change without an event for every memory they change of.
+_DECISIONS_KEPT: Final = 8
 _TIMES: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "=": np.equal,
     "gt": np.greater,
@@ -74,10 +76,20 @@ def passing(table: Table, where: Filter | None, *, now: int, valid_at: int | Non
     shown = searchable(table, now=now, valid_at=valid_at)
     if where is None:
         return table.items if shown is None else table.items[shown]
-    passes = _Rows(table).decide(where)
-    if shown is not None:
-        passes &= shown
-    found: Rows = table.items[np.flatnonzero(passes)]
+    items = _decided(table, where)
+    return items if shown is None else items[shown[find(table.items, items)]]
+
+
+def _decided(table: Table, where: Filter) -> Rows:
+    """Items that the filter lets pass. The table never changes, so it is decided once."""
+    decided = table.derived.decided
+    words = repr(where)  # equal trees may mean different things: 1, 1.0 and True are equal
+    found = decided.get(words)
+    if found is None:
+        found = table.items[np.flatnonzero(_Rows(table).decide(where))]
+        if len(decided) >= _DECISIONS_KEPT:
+            decided.clear()
+        decided[words] = found
     return found
 
 

@@ -131,12 +131,14 @@ class Coder:
         return number
 
 
-class _Derived:
+class Derived:
     """What readers work out about a table and leave for the next one."""
 
-    __slots__ = ("open_until", "pair_rows")
+    __slots__ = ("decided", "open_until", "pair_rows")
 
     def __init__(self) -> None:
+        self.decided: dict[str, Rows] = {}
+        """Rows that pass a filter, by the filter in full: agents ask with the same few."""
         self.open_until: tuple[NDArray[np.int64], int] | None = None
         self.pair_rows: NDArray[np.int32] | None = None
 
@@ -151,7 +153,7 @@ class Table:
     pair_counts: NDArray[np.int32]
     pairs: NDArray[np.int32]
     coder: Coder
-    _derived: _Derived = field(default_factory=_Derived)
+    derived: Derived = field(default_factory=Derived)
 
     @property
     def items(self) -> Rows:
@@ -161,22 +163,22 @@ class Table:
     def open_until(self) -> tuple[NDArray[np.int64], int]:
         """Up to when a search that asks about no other time may show each row, and the first of
         these instants; the beginning of time for what is quarantined."""
-        found = self._derived.open_until
+        found = self.derived.open_until
         if found is None:
             dense = self.dense
             kept = np.where(dense["legal_hold"], FOREVER, dense["expires"])
             until = np.minimum(kept, dense["valid_to"])
             until[dense["quarantined"]] = -FOREVER
-            found = self._derived.open_until = (until, int(until.min(initial=FOREVER)))
+            found = self.derived.open_until = (until, int(until.min(initial=FOREVER)))
         return found
 
     @property
     def pair_rows(self) -> NDArray[np.int32]:
         """The row of each pair."""
-        found = self._derived.pair_rows
+        found = self.derived.pair_rows
         if found is None:
             rows = np.arange(len(self), dtype=np.int32)
-            found = self._derived.pair_rows = np.repeat(rows, self.pair_counts)
+            found = self.derived.pair_rows = np.repeat(rows, self.pair_counts)
         return found
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ ITEM, VERSION, LENGTH, START, DISTINCT = range(5)
 Ints: TypeAlias = NDArray[np.int32]
 Floats: TypeAlias = NDArray[np.float32]
 Flags: TypeAlias = NDArray[np.bool_]
+Hits: TypeAlias = tuple[Rows, NDArray[np.integer], Ints]
 
 
 class Asked:
@@ -56,6 +57,9 @@ class Asked:
             held[known] -= shot.buried[self.terms[known]]
         self.idf = np.log1p((shot.live - held + 0.5) / (held + 0.5))
         self.worth = self.idf / (float(self.idf.sum()) or 1.0)
+        none = np.zeros(0, np.int64)
+        self._looked: tuple[Rows, Hits] = none, (none, none, np.zeros(0, np.int32))
+        """The most slots looked at so far, ascending, and what they hold."""
 
     @cached_property
     def _tail(self) -> tuple[Rows, NDArray[np.integer]]:
@@ -96,14 +100,35 @@ class Asked:
     def _is_shorter(self, slots: Rows) -> bool:
         return int(self._shot.slots[DISTINCT, slots].sum()) < self.postings
 
-    def hits(self, slots: Rows) -> tuple[Rows, NDArray[np.integer], Ints]:
+    def hits(self, slots: Rows) -> Hits:
         """Which slots hold which words how often: places in ``slots``, words, counts, by word."""
+        if not slots.size or not bool((slots[1:] > slots[:-1]).all()):
+            return self._hits(slots)
+        known, found = self._looked
+        at = find(known, slots)
+        if at.min() >= 0:
+            return _of_places(found, at, len(known))
+        found = self._hits(slots)
+        if len(slots) > len(known):
+            self._looked = slots, found
+        return found
+
+    def _hits(self, slots: Rows) -> Hits:
         shot = self._shot
         starts, distinct = shot.slots[START, slots], shot.slots[DISTINCT, slots]
         lines = runs(starts, distinct)
         at, numbers = _by_word(self.numbers.take(shot.lines[0].take(lines)))
         owners = np.repeat(np.arange(len(slots)), distinct)
         return owners[at], numbers - 1, shot.lines[2].take(lines[at])
+
+
+def _of_places(found: Hits, wanted: Rows, size: int) -> Hits:
+    """The hits in these of ``size`` places, which are numbered anew in their order."""
+    number = np.full(size, -1, np.int64)
+    number[wanted] = np.arange(len(wanted))
+    places = number[found[0]]
+    kept = np.flatnonzero(places >= 0)
+    return places[kept], found[1][kept], found[2][kept]
 
 
 def _by_word(numbers: NDArray[np.integer]) -> tuple[Rows, NDArray[np.integer]]:
