@@ -28,6 +28,9 @@ from memos_integrations.infrastructure.backends.words import tokens
 K1 = 1.2
 B = 0.75
 
+_MOST_GAINS = 1 << 22
+"""Numbers kept per cube: 16 MiB."""
+
 ITEM, VERSION, LENGTH, START, DISTINCT = range(5)
 """Rows of the table of slots: where the lines of a slot start, and how many they are."""
 
@@ -76,12 +79,14 @@ class Asked:
         shot = self._shot
         places, numbers = self._tail
         base, tail = shot.base, shot.tail
-        stretches = list(map(slice, self._low.tolist(), self._high.tolist()))
-        slots = np.concatenate([*map(base[1].__getitem__, stretches), tail[1, places]])
-        counts = np.concatenate([*map(base[2].__getitem__, stretches), tail[2, places]])
+        stretches = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
+        slots = np.concatenate([*(base[1, a:b] for a, b in stretches), tail[1, places]])
+        young = _gains(tail[2, places], shot.norm[tail[1, places]])
+        gains = np.concatenate([*(shot.gains(a, b) for a, b in stretches), young])
         worth = np.repeat(self.worth, self._high - self._low)
         worth = np.concatenate((worth, self.worth[numbers - 1]))
-        shares = np.bincount(slots, _gained(counts, shot.norm[slots], worth), len(shot.alive))
+        worth *= gains
+        shares = np.bincount(slots, worth, len(shot.alive))
         if shot.live < len(shares):
             shares *= shot.alive
         out: Floats = shares.astype(np.float32)
@@ -93,8 +98,8 @@ class Asked:
             found: Floats = self.shares[slots]
             return found
         places, words, counts = self.hits(slots)
-        worth = _gained(counts, self._shot.norm[slots[places]], self.worth[words])
-        out: Floats = np.bincount(places, worth, len(slots)).astype(np.float32)
+        gains = _gains(counts, self._shot.norm[slots[places]])
+        out: Floats = np.bincount(places, self.worth[words] * gains, len(slots)).astype(np.float32)
         return out
 
     def _is_shorter(self, slots: Rows) -> bool:
@@ -139,23 +144,21 @@ def _by_word(numbers: NDArray[np.integer]) -> tuple[Rows, NDArray[np.integer]]:
     return at[order], found[order]
 
 
-def _gained(
-    counts: Ints, norm: NDArray[np.float64], worth: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What each count adds to the share of its text."""
-    often = counts.astype(np.float64)
-    norm += often
-    often /= norm
-    often *= worth
-    return often
+def _gains(counts: Ints, norm: NDArray[np.float64]) -> Floats:
+    """How much of a word's worth each count brings."""
+    gains: Floats = (counts / (counts + norm)).astype(np.float32)
+    return gains
 
 
 class _Kept:
     """What readers work out about a snapshot and leave for the next one."""
 
-    __slots__ = ("asked", "buried", "by_item", "found", "norm")
+    __slots__ = ("asked", "buried", "by_item", "found", "gained", "gains", "norm")
 
     def __init__(self) -> None:
+        self.gains: dict[int, Floats] = {}
+        self.gained = 0
+        """How many numbers ``gains`` holds."""
         self.asked: Asked | None = None
         self.norm: NDArray[np.float64] | None = None
         self.by_item: tuple[Rows, Rows] | None = None
@@ -253,6 +256,16 @@ class Snapshot:
             stretch = K1 * B * self.live / max(self.words, 1)
             norm = self.kept.norm = K1 * (1 - B) + stretch * self.slots[LENGTH]
         return norm
+
+    def gains(self, low: int, high: int) -> Floats:
+        """What this stretch of the base brings; kept, as questions share words."""
+        gains = self.kept.gains.get(low)
+        if gains is None or len(gains) != high - low:
+            gains = _gains(self.base[2, low:high], self.norm[self.base[1, low:high]])
+            if self.kept.gained + len(gains) <= _MOST_GAINS:
+                self.kept.gained += len(gains)
+                self.kept.gains[low] = gains
+        return gains
 
     @property
     def buried(self) -> NDArray[np.int64]:

@@ -166,8 +166,10 @@ class MemOperator:
         values = self.ranking.values(pool)
         kept, scores, values = fold(pool, self.ranking.scores(values), values)
         complete = all(len(each) < size for each in proposed)
+        hits = np.flatnonzero(self.ranking.supported(values))
+        best = hits[np.argsort(-scores[hits], kind="stable")]
         ranked = Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
-        return ranked.taken(self.ranking.supported(values))
+        return ranked.taken(best)
 
     def proposals(
         self,
@@ -245,7 +247,7 @@ def _merged(parts: Sequence[Ranked], *, signals: int) -> Ranked:
         none = np.zeros(0, dtype=np.int64)
         return Ranked(none, none, np.zeros(0), np.zeros((0, signals), np.float32), True)
     if len(parts) == 1:
-        return parts[0].taken(np.argsort(-parts[0].scores, kind="stable"))
+        return parts[0]
     cubes = np.concatenate([part.cubes for part in parts])
     items = np.concatenate([part.items for part in parts])
     scores = np.concatenate([part.scores for part in parts])
