@@ -12,7 +12,7 @@ from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import shapes
 from memos_integrations.operation.reading.clauses import Clause, within
 from memos_integrations.operation.reading.frames import Told, ended, fact, values_of
-from memos_integrations.operation.reading.naming import POSSESSED, Naming, possessed, spaced
+from memos_integrations.operation.reading.naming import Naming, named, spaced
 from memos_integrations.operation.reading.stating import Values
 
 _WENT = spaced(
@@ -30,10 +30,11 @@ _CALL_HOME = spaced(
     r"|his |her |their )?(?:new |second )?home"
 )
 _SET = spaced(
-    rf"(?:please )?(?:(?:i|we)(?:'ve| have)? (?:just |recently )?)?(?:changed?|set|update[d]?|switched?|make|made) (?P<named>{POSSESSED.replace('?P<named>', '?P<owner>')})"
-    r" (?:from (?P<old>\S.{0,40}?) )?to (?=\S)"
+    r"(?:please )?(?:(?:i|we)(?:'ve| have)? (?:just |recently )?)?(?:changed?|set|update[d]?|switched?|make|made)"
+    r" (?=(?:my|our|[a-z][\w-]{1,24}'s) )"
 )
-_USED = spaced(rf"{POSSESSED} used to be (?:called )?(?=\S)")
+_TO = spaced(r"(?: from (?P<old>\S.{0,40}?))? to (?=\S)")
+_USED = spaced(r" used to be (?:called )?(?=\S)")
 _KINDS = {"job": "works_at", "employer": "works_at", "compan": "works_at", "career": "works_as",
           "profession": "works_as", "role": "works_as", "living": "lives_in", "being": "works_as",
           "studying": "studies_at", "working": "works_at"}  # fmt: skip
@@ -104,29 +105,23 @@ def _called_home(clause: Clause) -> Iterator[Told]:
 
 def _set(clause: Clause) -> Iterator[Told]:
     """``Change my favourite colour to green``: told to remember, or told that it was done."""
-    found = _SET.match(clause.folded, clause.at, clause.to)
-    begun = _NAMED.match(clause.folded, found.start("named"), found.end("named")) if found else None
-    naming = possessed(clause, begun) if begun is not None else None
-    if found is None or naming is None:
+    begun = _SET.match(clause.folded, clause.at, clause.to)
+    phrase = named(clause, begun.end()) if begun is not None else None
+    found = _TO.match(clause.folded, phrase[1], clause.to) if phrase is not None else None
+    if phrase is None or found is None:
         return
-    old = (
-        values_of(naming, within(clause, found.end("old")), found.start("old"))
-        if found["old"]
-        else []
-    )
+    naming, old = phrase[0], []
+    if found["old"]:
+        old = values_of(naming, within(clause, found.end("old")), found.start("old"))
     for value in values_of(naming, clause, found.end()):
-        if old:
-            yield Told(naming, old[0], True, begins=True)
+        yield from (Told(naming, each, True, begins=True) for each in old[:1])
         yield Told(naming, value, False, begins=True)
-
-
-_NAMED = spaced(POSSESSED)
 
 
 def _used(clause: Clause) -> Iterator[Told]:
     """``My boss used to be Tom``."""
-    found = _USED.match(clause.folded, clause.at, clause.to)
-    naming = possessed(clause, found) if found is not None else None
-    if found is not None and naming is not None:
-        for value in values_of(naming, clause, found.end()):
-            yield Told(naming, value, True)
+    phrase = named(clause, clause.at)
+    found = _USED.match(clause.folded, phrase[1], clause.to) if phrase is not None else None
+    if phrase is not None and found is not None:
+        for value in values_of(phrase[0], clause, found.end()):
+            yield Told(phrase[0], value, True)

@@ -15,15 +15,8 @@ from memos_integrations.cube.facts import Fact, TurnText
 from memos_integrations.operation.reading import shapes
 from memos_integrations.operation.reading.clauses import Clause, undated, within
 from memos_integrations.operation.reading.frames import Told, ended, fact, namings, values_of
-from memos_integrations.operation.reading.naming import (
-    DEAR,
-    NOUNS,
-    POSSESSED,
-    RELATION,
-    Naming,
-    possessed,
-    spaced,
-)
+from memos_integrations.operation.reading.naming import DEAR, RELATION, Naming, named, spaced
+from memos_integrations.operation.reading.nouns import NOUNS
 from memos_integrations.operation.reading.stating import Values, attributed
 from memos_integrations.operation.reading.values import Value
 from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
@@ -44,20 +37,21 @@ class Heard:
     """Whether the name of the attribute stood alone, without an owner (``Job``)."""
 
 
-_OPEN = spaced(
+_SPEAKING_OF = spaced(
     r"(?:as for |as to |about |regarding |concerning |speaking of |when it comes to |on the subject of )?"
-    rf"{POSSESSED}(?: (?:today|now|these days|at the moment|currently|right now))?"
+)
+_OPEN = spaced(
+    r"(?: (?:today|now|these days|at the moment|currently|right now))?"
     r"(?: (?:has |have )?(?:just |recently )?(?:changed|switched|is different(?: now)?|is new|moved on))?"
     r"(?: lately| recently| again| since then)?[\s?.!,]*$"
 )
 _TOPIC = spaced(r"(?:as for|as to|about|regarding|concerning|on the subject of) (?=\S)")
-_WAS = spaced(rf"{POSSESSED} (?:was|were|had been|used to be|wasn't|isn't|is not|is no longer) ")
+_WAS = spaced(r" (?:was|were|had been|used to be|wasn't|isn't|is not|is no longer) ")
 _HAVE_NEW = spaced(
-    rf"(?:(?:i|we)(?:'ve got| have got| have|'ve| got) )?(?:an? (?:new|different|another|brand new) )(?={POSSESSED}[\s.!,]*$)"
+    r"(?:(?:i|we)(?:'ve got| have got| have|'ve| got) )?(?:an? (?:new|different|another|brand new) )(?=\S)"
 )
 _CHANGED_IT = spaced(
-    rf"(?:i|we)(?:'ve| have)? (?:just |recently |since )?(?:changed|switched) (?=(?:my |our )?(?:jobs?|employers?"
-    rf"|compan(?:y|ies)|careers?|professions?|(?:{POSSESSED}))[\s.!,]*$)"
+    r"(?:i|we)(?:'ve| have)? (?:just |recently |since )?(?:changed|switched) (?=\S)"
 )
 _PLURALS = {"job": "works_at", "jobs": "works_at", "employer": "works_at", "employers": "works_at",
             "company": "works_at", "companies": "works_at", "career": "works_as",
@@ -125,19 +119,28 @@ def _new_one(clause: Clause, words: str) -> Heard | None:
     if not any(new in words for new in (" new ", "different ", "another ")):
         return None
     begun = _HAVE_NEW.match(clause.folded, clause.at, clause.to)
-    alone = _OPEN.match(clause.folded, begun.end(), clause.to) if begun else None
-    return Heard(clause, possessed(clause, alone, bare=True, new=True)) if alone else None
+    phrase = named(clause, begun.end(), bare=True, new=True) if begun else None
+    return Heard(clause, phrase[0]) if phrase and _alone_to(clause, phrase[1]) else None
 
 
 def _alone(clause: Clause, words: str) -> Heard | None:
     """``As for my job``, ``my employer has changed``, and the label of a form."""
     if not (words.startswith(_SPEAKS_OF) or "'s " in words or len(words) < _LONGEST_LABEL):
         return None
-    alone = _OPEN.match(clause.folded, clause.at, clause.to)
-    own = possessed(clause, alone) if alone is not None else None
-    if alone is None or own is not None or not may_be_form(clause.turn):
-        return Heard(clause, own) if own is not None else None
-    return Heard(clause, possessed(clause, alone, bare=True), label=True)
+    lead = _SPEAKING_OF.match(clause.folded, clause.at, clause.to)
+    at = lead.end() if lead else clause.at
+    own = named(clause, at)
+    phrase = own or named(clause, at, bare=True)
+    if phrase is None or not _alone_to(clause, phrase[1]):
+        return None
+    if own is None and not may_be_form(clause.turn):
+        return None
+    return Heard(clause, phrase[0], label=own is None)
+
+
+def _alone_to(clause: Clause, at: int) -> bool:
+    """Whether the clause says no more than that something is spoken of, or has changed."""
+    return _OPEN.match(clause.folded, at, clause.to) is not None
 
 
 _WERE = (" was ", " were ", "n't ", " not ", " no longer ", "used to ", "had been ")
@@ -147,9 +150,9 @@ def _was(clause: Clause, words: str) -> Heard | None:
     """``My boss was Tom``: what holds no more says of what the next clause may speak."""
     if not any(was in words for was in _WERE):
         return None
-    was = _WAS.match(clause.folded, clause.at, clause.to)
-    naming = possessed(clause, was) if was is not None else None
-    return Heard(clause, naming, taken_back=True) if naming is not None else None
+    phrase = named(clause, clause.at)
+    was = _WAS.match(clause.folded, phrase[1], clause.to) if phrase else None
+    return Heard(clause, phrase[0], taken_back=True) if phrase and was else None
 
 
 def _changed_it(clause: Clause) -> Naming | None:
@@ -161,14 +164,14 @@ def _changed_it(clause: Clause) -> Naming | None:
     attribute = _PLURALS.get(words)
     if attribute is not None:
         return Naming(clause.me, attribute, _SHAPES[attribute])
-    named = _OPEN.match(clause.folded, found.end(), clause.to)
-    return possessed(clause, named) if named is not None else None
+    phrase = named(clause, found.end())
+    return phrase[0] if phrase and _alone_to(clause, phrase[1]) else None
 
 
 def _topic(clause: Clause) -> Naming | None:
     """``As for where I live``."""
     found = _TOPIC.match(clause.folded, clause.at, clause.to)
-    return next((n for n, _ in namings(clause, found.end())), None) if found is not None else None
+    return next(namings(clause, found.end()), None) if found is not None else None
 
 
 def _echoed(clause: Clause, before: Heard) -> Iterator[Told]:
@@ -226,7 +229,7 @@ def _named_after(clause: Clause, before: Clause, gap: str) -> Iterator[Fact]:
     whole = clause._replace(at=before.at)
     that = _THAT.match(clause.folded, clause.at, clause.to)
     if that is not None:
-        for naming, _ in namings(clause, that.end()):
+        for naming in namings(clause, that.end()):
             for value in _given(naming, before):
                 yield fact(whole, Told(naming, value, False))
             return

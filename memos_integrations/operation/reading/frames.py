@@ -14,14 +14,8 @@ from typing import NamedTuple
 from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import shapes
 from memos_integrations.operation.reading.clauses import Clause, undated, within
-from memos_integrations.operation.reading.naming import (
-    POSSESSED,
-    Naming,
-    done_by,
-    possessed,
-    relative,
-    spaced,
-)
+from memos_integrations.operation.reading.naming import Naming, named, spaced
+from memos_integrations.operation.reading.relatives import done_by, relative
 from memos_integrations.operation.reading.stating import attributed
 from memos_integrations.operation.reading.values import Value
 from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
@@ -45,10 +39,9 @@ _ADVERBS = (
     r"|and remains|already|just|only|of course|obviously|also|the name(?: of)?|on|in fact))*"
 )
 _NEGATION = r"(?P<no>n't| not| no longer| never)?"
-_NAMED_FIRST = spaced(rf"{POSSESSED}{ASIDE}(?:{_BE}){_NEGATION}{_ADVERBS} (?=\S)")
-_AFTER_RELATIVE = spaced(rf"{ASIDE}(?:{_BE}){_NEGATION}{_ADVERBS} (?=\S)")
+_LINKED = spaced(rf"{ASIDE}(?:{_BE}){_NEGATION}{_ADVERBS} (?=\S)")
 _FROM_TO = spaced(
-    rf"{POSSESSED}{ASIDE}(?: has| have| had|'s)?(?: now| just| recently| since)? (?:changed|switched"
+    rf"{ASIDE}(?: has| have| had|'s)?(?: now| just| recently| since)? (?:changed|switched"
     r"|moved|shifted|turned|went|gone) from (?P<old>\S.{0,60}?) (?:in)?to (?=\S)"
 )
 _LINK = spaced(
@@ -57,13 +50,11 @@ _LINK = spaced(
     r"|actually|definitely|officially|also|and always will be|really|by far|probably still|just"
     r"|simply|again))* (?=(?:my|our|home|where|what|who|the|[a-z][\w-]{1,24}'s) ?)"
 )
-_AFTER = (
+_AFTER_NAMING = spaced(
     r"(?:,? (?:now|these days|at the moment|right now|currently|nowadays|of all time|by far|today|again"
     r"|anymore|any more|since .{1,30}|and always will be|for now|in life|overall|ever|so far|at present"
     r"|of all|though|too|for \w+ years?|as of \w+|until now))*[\s.!,)]*$"
 )
-_AFTER_NAMING = spaced(_AFTER)
-_NAMED_LAST = spaced(POSSESSED + _AFTER)
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")
 _CLEFT_REST = spaced(r" (?:that |where |which |who |whom )?(?=(?:i|we|my|[a-z][\w-]{1,24})\b)")
 _INVERSE = spaced(
@@ -139,14 +130,14 @@ _PREPOSITION = re.compile(r"(?:at|with|for|in)\s")
 
 def _naming_first_told(clause: Clause) -> Iterator[Told]:
     """``my employer is Bosch``, ``home for my parents is Cork``."""
-    found = _NAMED_FIRST.match(clause.folded, clause.at, clause.to)
-    naming = possessed(clause, found) if found is not None else None
-    if found is None or naming is None:
+    phrase = named(clause, clause.at)
+    link = _LINKED.match(clause.folded, phrase[1], clause.to) if phrase else None
+    if phrase is None or link is None:
         return
-    naming = _of_others(clause, found, naming)
+    naming = _of_others(clause, link, phrase[0])
     if naming is not None:
-        changed = re.search(r"to\s$|becom|became", found[0][-24:]) is not None
-        yield from _valued(clause, naming, found.end(), negated=bool(found["no"]), begins=changed)
+        changed = re.search(r"to\s$|becom|became", link[0][-24:]) is not None
+        yield from _valued(clause, naming, link.end(), negated=bool(link["no"]), begins=changed)
 
 
 def _of_others(clause: Clause, found: re.Match[str], naming: Naming) -> Naming | None:
@@ -177,7 +168,7 @@ def _valued(
 def _relative_first_told(clause: Clause) -> Iterator[Told]:
     """``the city I live in is Porto``, ``what I do is being a plumber``."""
     for naming, end in relative(clause, clause.at):
-        link = _AFTER_RELATIVE.match(clause.folded, end, clause.to)
+        link = _LINKED.match(clause.folded, end, clause.to)
         if link is not None:
             found = list(_valued(clause, naming, link.end(), negated=bool(link["no"])))
             if found:
@@ -187,10 +178,11 @@ def _relative_first_told(clause: Clause) -> Iterator[Told]:
 
 def _changed_told(clause: Clause) -> Iterator[Told]:
     """``my boss changed from Tom to Petra``."""
-    found = _FROM_TO.match(clause.folded, clause.at, clause.to)
-    naming = possessed(clause, found) if found is not None else None
-    if found is None or naming is None:
+    phrase = named(clause, clause.at)
+    found = _FROM_TO.match(clause.folded, phrase[1], clause.to) if phrase else None
+    if phrase is None or found is None:
         return
+    naming = phrase[0]
     new = list(_valued(clause, naming, found.end(), negated=False, begins=True))
     old = values_of(naming, within(clause, found.end("old")), found.start("old"))
     if new and old:
@@ -205,7 +197,7 @@ def _value_first_told(clause: Clause) -> Iterator[Told]:
     if link is None or link.start() == clause.at or link.start() - clause.at > _LONGEST_VALUE:
         return
     negated = bool(link["no"]) or "n't" in link[0]
-    for naming, _ in namings(clause, link.end()):
+    for naming in namings(clause, link.end()):
         found = list(_before(naming, clause, link.start()))
         for value in found:
             yield Told(naming, value, negated or clause.given_up)
@@ -216,15 +208,12 @@ def _value_first_told(clause: Clause) -> Iterator[Told]:
 _LONGEST_VALUE = 60
 
 
-def namings(clause: Clause, at: int) -> Iterator[tuple[Naming, int]]:
+def namings(clause: Clause, at: int) -> Iterator[Naming]:
     """What is named from here to the end of the clause."""
-    found = _NAMED_LAST.match(clause.folded, at, clause.to)
-    naming = possessed(clause, found) if found is not None else None
-    if found is not None and naming is not None:
-        yield naming, found.end()
-    for named, end in relative(clause, at):
+    phrase = named(clause, at)
+    for naming, end in [*([phrase] if phrase else []), *relative(clause, at)]:
         if ended(clause, end):
-            yield named, end
+            yield naming
 
 
 def ended(clause: Clause, at: int) -> bool:
