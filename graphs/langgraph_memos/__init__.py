@@ -23,6 +23,8 @@ try:
     from langgraph_memos.saver import MemOSSaver
     from langgraph_memos.schedule import ScheduleNode
     from langgraph_memos.state import Answer, MemoryState, Recalled, Written
+    from langgraph_memos.store import MemOSStore, MemOSStoreView, user_of_first_segment
+    from langgraph_memos.store_index import IndexEmbedder
     from langgraph_memos.strict import StrictSerializer, UnreadableBytes
     from langgraph_memos.team import Member, MemberNode, memory_team
     from langgraph_memos.ticking import TickingSaver
@@ -39,8 +41,11 @@ __all__ = [
     "AnswerNode",
     "ConsolidateNode",
     "Hold",
+    "IndexEmbedder",
     "Mark",
     "MemOSSaver",
+    "MemOSStore",
+    "MemOSStoreView",
     "Member",
     "MemberNode",
     "MemoryBudget",
@@ -73,4 +78,5 @@ __all__ = [
     "quote",
     "standing",
     "text_offers",
+    "user_of_first_segment",
 ]
