@@ -10,7 +10,7 @@ from llama_index.core.graph_stores.types import ChunkNode, EntityNode, LabelledN
 from pydantic import ValidationError
 
 from llama_index_memos.filters import Tree, meta_field
-from llama_index_memos.nodes import BLANK, filterable, key_of
+from llama_index_memos.nodes import BLANK, filterable, key_of, source_of
 from memos_integrations.cube.embedded import Embedded
 from memos_integrations.cube.errors import InvalidInput, VaultDamaged
 from memos_integrations.cube.item import MemoryItem
@@ -117,4 +117,4 @@ def _meta(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _source(properties: Mapping[str, Any]) -> str | None:
     """The document it was read from, so that erasing by source takes it along."""
     source = properties.get("ref_doc_id")
-    return source if isinstance(source, str) and source not in ("", "None") else None
+    return source_of(source) if isinstance(source, str) and source != "None" else None

@@ -40,9 +40,14 @@ _UNCLEAN: Final = re.compile("[\x00-\x1f\ud800-\udfff]")
 
 def key_of(prefix: str, name: str, *, digest: bool = False) -> str:
     """What something of this name is kept under: the name, or its digest where it is no key."""
-    if digest or len(name) > _MAX_NAME_CHARS or _UNCLEAN.search(name):
+    if digest or len(name) > _MAX_NAME_CHARS or not name.strip() or _UNCLEAN.search(name):
         return f"{prefix}sha256:{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()}"
     return f"{prefix}{name}"
+
+
+def source_of(document_id: str | None) -> str | None:
+    """What ``erase(source=...)`` knows a document by: its id, or a digest of what names nothing."""
+    return key_of("", document_id) if document_id else None
 
 
 def embedded(node: BaseNode, *, tags: Sequence[str] = ()) -> Embedded:
@@ -67,7 +72,7 @@ def embedded(node: BaseNode, *, tags: Sequence[str] = ()) -> Embedded:
         vector=node.embedding,
         data={"type": node.class_name(), "node": payload, "told": told},
         info={"kind": KIND, "meta": filterable(metadata_of(node))},
-        source=node.ref_doc_id or None,
+        source=source_of(node.ref_doc_id),
         tags=tuple(tags),
     )
 

@@ -23,7 +23,7 @@ from pydantic import PrivateAttr
 
 from llama_index_memos.asker import Asker, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
-from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of
+from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of, source_of
 from memos_integrations.cube.embedded import KEY_FIELD
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.item import Hit
@@ -98,7 +98,7 @@ class MemOSVectorStore(BasePydanticVectorStore):
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete every node of this document; none is no error."""
-        self._delete(every(_of_nodes(), {"source": ref_doc_id}))
+        self._delete(every(_of_nodes(), {"source": source_of(ref_doc_id) or ""}))
 
     def delete_nodes(
         self,
@@ -130,7 +130,9 @@ class MemOSVectorStore(BasePydanticVectorStore):
             _of_nodes(),
             # An index over a store that keeps the text sends an empty list for "any node".
             _of_ids(query.node_ids or None),
-            None if query.doc_ids is None else one_of("source", query.doc_ids),
+            None
+            if query.doc_ids is None
+            else one_of("source", [source_of(each) or "" for each in query.doc_ids]),
             tree_of(query.filters),
         )
         if _mode(query) is VectorStoreQueryMode.MMR:
