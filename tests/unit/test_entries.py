@@ -572,3 +572,15 @@ def test_a_thousand_puts_are_one_commit(mos: MOS) -> None:
     before = vault.commits
     held(mos, "k7")
     assert vault.commits == before
+
+
+def test_a_checkup_and_a_summary_leave_values_as_they_are(topics: MOS) -> None:
+    for n in range(4):
+        topics.put_entry(NS, f"k{n}", {"text": "the standup is at nine"}, user="alice")
+        topics.put_entry(NS, f"n{n}", {"v": n}, user="alice")
+    topics.work()
+    assert topics.doctor(user="alice").findings == ()
+    topics.consolidate(user="alice")
+    topics.work()
+    assert topics.count(user="alice") == 8
+    assert len(topics.find_entries(NS, query="standup", user="alice")) == 8

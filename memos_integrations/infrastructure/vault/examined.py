@@ -53,6 +53,8 @@ class Examined(NamedTuple):
     text: str
     spans: str | None
     data: str | None
+    named: int
+    """Whether it is what a name holds: data of a program, to be kept as it is."""
 
 
 _COLUMNS = (
@@ -60,7 +62,8 @@ _COLUMNS = (
     "i.created, i.quarantined, i.legal_hold OR v.state = 'frozen', i.drawn_from, v.version, v.tid, "
     "v.state, v.kind, v.memory_type, v.time, v.valid_from, v.valid_to, "
     "coalesce(v.speaker, v.role), v.model, v.priority, v.stale, coalesce(u.count, 0), "
-    "(SELECT model FROM embedding e WHERE e.tid = v.tid), t.fold, t.text, t.spans, t.data"
+    "(SELECT model FROM embedding e WHERE e.tid = v.tid), t.fold, t.text, t.spans, t.data, "
+    "EXISTS (SELECT 1 FROM entry n WHERE n.iid = i.iid)"
 )
 
 

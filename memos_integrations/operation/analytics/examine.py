@@ -77,7 +77,7 @@ def junk_words(ward: Ward) -> list[Finding]:
     told = (
         (row, why, ArchiveOp(row.id, reason=f"checkup: {why}"))
         for row in ward.standing
-        if row.kind in _IN_TURNS
+        if row.kind in _IN_TURNS and not row.named
         if (why := junk(row.text, longest=ward.limits.longest)) is not None
     )
     return gathered(ward, Ailment.JUNK, told)
@@ -195,7 +195,8 @@ def never_read(ward: Ward) -> list[Finding]:
     told = (
         (row, why, ArchiveOp(row.id, reason="checkup: never read"))
         for row in ward.standing
-        if not row.usage and row.created <= before and row.drawn_from is None and row.priority <= 0
+        if not row.usage and row.created <= before and row.drawn_from is None
+        if row.priority <= 0 and not row.named
     )
     return gathered(ward, Ailment.NEVER_READ, told)
 

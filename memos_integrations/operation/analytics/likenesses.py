@@ -56,7 +56,10 @@ def _comparable(ward: Ward) -> list[Examined]:
     return [
         row
         for row in ward.readable
-        if row.drawn_from is None and row.memory_type not in _APART and row.iid not in ward.waiting
+        if row.drawn_from is None
+        and not row.named
+        and row.memory_type not in _APART
+        and row.iid not in ward.waiting
     ]
 
 

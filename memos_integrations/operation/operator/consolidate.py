@@ -200,6 +200,7 @@ WHERE v.seq_to > :latest AND {which}
   AND v.valid_to IS NULL AND v.kind = 'plaintext' AND i.quarantined = 0
   AND i.drawn_from IS NULL AND (v.model IS NULL OR substr(v.model, 1, :size) <> :made)
   AND v.memory_type IN (SELECT value FROM json_each(:kinds))
+  AND NOT EXISTS (SELECT 1 FROM entry n WHERE n.iid = v.iid)
 ORDER BY v.iid
 """
 _OF_CUBE = "v.cid = :cube"
