@@ -16,6 +16,7 @@ try:
     from langgraph_memos.graphs import consolidation_graph, memory_agent, memory_graph
     from langgraph_memos.lines import standing
     from langgraph_memos.model import ModelNode
+    from langgraph_memos.node_cache import MemOSNodeCache
     from langgraph_memos.prefetch import PrefetchNode
     from langgraph_memos.quotes import quote
     from langgraph_memos.recall import RecallNode
@@ -43,6 +44,7 @@ __all__ = [
     "Hold",
     "IndexEmbedder",
     "Mark",
+    "MemOSNodeCache",
     "MemOSSaver",
     "MemOSStore",
     "MemOSStoreView",

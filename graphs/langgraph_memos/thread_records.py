@@ -32,7 +32,7 @@ class ThreadKeys:
 
     @property
     def everything(self) -> str:
-        return f"{_part(self.thread)}/"
+        return f"{part_of_key(self.thread)}/"
 
     @property
     def head(self) -> str:
@@ -44,24 +44,24 @@ class ThreadKeys:
         return f"{self.everything}p/"
 
     def checkpoints(self, namespace: str | None = None) -> str:
-        return f"{self.everything}c/" + ("" if namespace is None else f"{_part(namespace)}/")
+        return f"{self.everything}c/" + ("" if namespace is None else f"{part_of_key(namespace)}/")
 
     def checkpoint(self, namespace: str, checkpoint: str) -> str:
-        return self.checkpoints(namespace) + _part(checkpoint)
+        return self.checkpoints(namespace) + part_of_key(checkpoint)
 
     def blob(self, namespace: str, channel: str, version: str | float) -> str:
         parts = (namespace, channel, f"{type(version).__name__[0]}{version}")
-        return f"{self.everything}b/" + "/".join(map(_part, parts))
+        return f"{self.everything}b/" + "/".join(map(part_of_key, parts))
 
     def blobs(self, namespace: str, versions: ChannelVersions) -> dict[str, str]:
         """Key -> channel."""
         return {self.blob(namespace, name, each): name for name, each in versions.items()}
 
     def writes(self, namespace: str, checkpoint: str) -> str:
-        return f"{self.everything}w/{_part(namespace)}/{_part(checkpoint)}/"
+        return f"{self.everything}w/{part_of_key(namespace)}/{part_of_key(checkpoint)}/"
 
     def write(self, namespace: str, checkpoint: str, task: str, index: int) -> str:
-        return f"{self.writes(namespace, checkpoint)}{_part(task)}/{index}"
+        return f"{self.writes(namespace, checkpoint)}{part_of_key(task)}/{index}"
 
     def piece(self, data: bytes) -> str:
         return self.pieces + hashlib.sha256(data).hexdigest()
@@ -91,10 +91,11 @@ def thread_of(key: str) -> str:
 
 def behind(thread: str) -> str:
     """A key behind all keys of the thread and before those of the next one."""
-    return _part(thread) + "0"  # the character after the slash
+    return part_of_key(thread) + "0"  # the character after the slash
 
 
-def _part(text: str) -> str:
+def part_of_key(text: str) -> str:
+    """``text`` without a slash, and another one for every text."""
     return text.replace("%", "%25").replace("/", "%2F")
 
 

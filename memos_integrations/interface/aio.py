@@ -127,6 +127,7 @@ class AsyncReads(_Rim[R_co]):
     list = _offloaded(Reads.list)
     count = _offloaded(Reads.count)
     version = _offloaded(Reads.version)
+    changes_in = _offloaded(Reads.changes_in)
     history = _offloaded(Reads.history)
     provenance = _offloaded(Reads.provenance)
     links = _offloaded(Reads.links)

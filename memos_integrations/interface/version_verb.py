@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memos_integrations.infrastructure.vault.governed import Gate
-from memos_integrations.infrastructure.vault.log import last_change
+from memos_integrations.infrastructure.vault.log import last_change, next_end
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName
@@ -25,15 +25,32 @@ class VersionVerb(Verbs):
 
         It moves with every memory written, changed, deleted, linked or erased in them and with
         every right given or taken on them, also from another process, and ``as_of`` takes it.
-        Records do not move it, nor does a memory whose time runs out until that is swept. Costs
-        a look-up in an index; for who may see single memories only, a walk over those. Raises
-        ``AccessDenied`` for a cube of which the asker may see nothing.
+        Records do not move it, nor does a memory whose time runs out until that is swept (see
+        ``changes_in``). Costs a look-up in an index; for who may see single memories only, a walk
+        over those. Raises ``AccessDenied`` for a cube of which the asker may see nothing.
         """
         scope = self._scope(user, agent, None, cube)
         with self._reading(scope, action="version") as reading:
             cubes = [row.cid for row in self._open_cubes(reading, scope)]
             gates = reading.governed.gates(cubes)
             return max((_moved_at(reading, gate) for gate in gates), default=0)
+
+    def changes_in(
+        self,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> float | None:
+        """Seconds until these cubes change by themselves, or ``None``: until a memory expires or
+        ceases to hold. What was made of them is good for as long as that, if ``version`` stays."""
+        scope = self._scope(user, agent, None, cube)
+        with self._reading(scope, action="version") as reading:
+            now = reading.asking.now
+            cubes = self._open_cubes(reading, scope)
+            found = (next_end(reading.connection, row.cid, now=now) for row in cubes)
+            ends = [end for end in found if end is not None]
+            return (min(ends) - now) / 1e6 if ends else None
 
 
 def _moved_at(reading: Reading, gate: Gate) -> int:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 
 from memos_integrations.cube.ids import Seq
+from memos_integrations.infrastructure.vault.sql import queries
 
 
 def position_at(execute: Callable[..., sqlite3.Cursor], micros: int) -> Seq:
@@ -32,3 +33,9 @@ def last_change(connection: sqlite3.Connection, cid: int, *, upto: Seq) -> int:
         "SELECT coalesce(max(seq), 0) FROM outbox WHERE cid = ? AND seq <= ?", (cid, upto)
     ).fetchone()
     return int(row[0])
+
+
+def next_end(connection: sqlite3.Connection, cid: int, *, now: int) -> int | None:
+    """When the next memory of this cube expires or ceases to hold, in microseconds."""
+    row = connection.execute(queries("records")["next_end"], {"cid": cid, "now": now}).fetchone()
+    return None if row[0] is None else int(row[0])

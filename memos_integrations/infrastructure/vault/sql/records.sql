@@ -107,5 +107,12 @@ CROSS JOIN record r ON r.cid = g.cid
 WHERE g.allowed AND NOT g.denied AND (r.expires IS NULL OR r.expires > :now)
 ORDER BY r.space, r.key
 
+-- name: next_end
+SELECT min(ends) FROM (
+    SELECT min(expires) AS ends FROM item WHERE cid = :cid AND expires > :now AND NOT legal_hold
+    UNION ALL
+    SELECT min(valid_to) FROM version
+    WHERE cid = :cid AND valid_to > :now AND seq_to = 9223372036854775807)
+
 -- name: value
 SELECT value FROM record_value WHERE vid = ?

@@ -19,6 +19,10 @@ CREATE INDEX record_owner ON record (owner);
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
 CREATE INDEX record_session ON record (cid, session) WHERE session IS NOT NULL;
 
+-- When a cube changes by itself: for caches of what was made of its memories.
+CREATE INDEX item_ends ON item (cid, expires) WHERE expires IS NOT NULL;
+CREATE INDEX version_ends ON version (cid, valid_to) WHERE valid_to IS NOT NULL;
+
 -- Apart, so that listing keys, new times and sweeping touch no page of a value, and that a fork
 -- shares the values of its source until one of the two writes its own.
 CREATE TABLE record_value (
