@@ -32,13 +32,12 @@ from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.operation.facts.adopting import adopt
-from memos_integrations.operation.fine_task import queue_cube, queue_fine_stage
+from memos_integrations.operation.fine_task import queue_cube, queue_items
 from memos_integrations.operation.tool_copies import note_loaded_calls
 
 PathName = str | os.PathLike[str]
 Progress = Callable[[float], None]
 
-_ITEMS_PER_TASK = 512
 _IDS_PER_AUDIT_LINE = 1000
 
 
@@ -183,11 +182,7 @@ class PortabilityVerbs(Verbs):
         note_loaded_calls(tx, done.cube.cid)
         queue_cube(tx, done.cube.cid)
         _audit_load(tx, name, staged, done)
-        rows = done.unfinished
-        tasks = tuple(
-            queue_fine_stage(tx, done.cube.cid, rows[start : start + _ITEMS_PER_TASK])
-            for start in range(0, len(rows), _ITEMS_PER_TASK)
-        )
+        tasks = queue_items(tx, done.cube.cid, done.unfinished)
         cube = tx.find_cube(name)
         assert cube is not None  # noqa: S101  -- made above
         return LoadReport(

@@ -26,12 +26,11 @@ from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.operation.executor import Executor
-from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.operation.fine_task import queue_items
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
-_ITEMS_PER_TASK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +138,8 @@ class EntryWriter:
         mark_stale(tx, old, reason="was put anew")
 
     def _queue(self, tx: Transaction, cube: CubeRow, items: Sequence[int]) -> None:
-        for start in range(0, len(items) if self._embeds else 0, _ITEMS_PER_TASK):
-            queue_fine_stage(tx, cube.cid, items[start : start + _ITEMS_PER_TASK])
+        if self._embeds:
+            queue_items(tx, cube.cid, items)
 
 
 def refresh(tx: Transaction, ends: Mapping[int, int]) -> None:

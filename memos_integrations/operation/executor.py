@@ -42,11 +42,9 @@ from memos_integrations.infrastructure.governance.redaction import (
 from memos_integrations.infrastructure.vault.blob_claims import ensure_usable
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.tool_calls import keep_calls
-from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
-from memos_integrations.operation.fine_task import queue_fine_stage
+from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
+from memos_integrations.operation.fine_task import queue_fine_stage, queue_items
 from memos_integrations.operation.lifecycle.lifecycle import Correction, MemLifecycle, with_step
-
-_ITEMS_PER_TASK = 512
 
 
 class Executor:
@@ -105,7 +103,7 @@ class Executor:
         ids = [item.id for item in inserted]
         if inserted:
             tx.audit("add", cube=cube.path, items=ids, reason=op.reason)
-        tasks = self._queue_fine_stage(tx, cube.cid, inserted)
+        tasks = queue_items(tx, cube.cid, [item.iid for item in inserted])
         return AddResult(tuple(outcomes[n] for n in sorted(outcomes)), cube.path, tasks)
 
     def cube_for_writing(self, tx: Transaction, path: CubePath) -> CubeRow:
@@ -146,15 +144,6 @@ class Executor:
             )
             error.cube = path
             raise error
-
-    def _queue_fine_stage(
-        self, tx: Transaction, cid: int, items: Sequence[Inserted]
-    ) -> tuple[str, ...]:
-        rows = [item.iid for item in items]
-        return tuple(
-            queue_fine_stage(tx, cid, rows[start : start + _ITEMS_PER_TASK])
-            for start in range(0, len(rows), _ITEMS_PER_TASK)
-        )
 
     # -- change -------------------------------------------------------------------------------
 

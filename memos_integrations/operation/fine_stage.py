@@ -23,7 +23,7 @@ from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.embedding import Made, Wording, embed, keep, wordings
 from memos_integrations.operation.facts.keeping import FactKeeper, Kept
 from memos_integrations.operation.facts.sources import Read, read_turns, turn_texts
-from memos_integrations.operation.fine_task import FINE, queue_fine_stage
+from memos_integrations.operation.fine_task import FINE, queue_items
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.near import Near, nearest, sketch
 
@@ -127,7 +127,7 @@ class FineStage:
         told = _told(tx, items)
         kept = self._facts.keep(tx, told, read)
         if kept.new and self._embedder is not None:
-            queue_fine_stage(tx, told[0].cid, kept.new)
+            queue_items(tx, told[0].cid, kept.new)
         return kept
 
     def _keep_vectors(

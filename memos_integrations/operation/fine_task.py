@@ -14,12 +14,21 @@ from memos_integrations.infrastructure.vault.transaction import CubeRow, Transac
 
 FINE = "fine"
 """The kind of task that carries the fine stage."""
-_ITEMS_PER_TASK = 512
+_ITEMS_PER_TASK = 32
+"""A task's effect is one transaction at most, for which whoever writes meanwhile waits."""
 
 
 def queue_fine_stage(tx: Transaction, cid: int, items: Sequence[int]) -> str:
     """Queue the fine stage of these item rows; the task's id."""
     return tx.enqueue(TaskSpec(FINE, cube=cid, payload=dumps({"items": list(items)})))
+
+
+def queue_items(tx: Transaction, cid: int, items: Sequence[int]) -> tuple[str, ...]:
+    """As ``queue_fine_stage``, in as many tasks as it takes."""
+    return tuple(
+        queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
+        for start in range(0, len(items), _ITEMS_PER_TASK)
+    )
 
 
 def review_facts(tx: Transaction, turns: Iterable[Stored]) -> None:
@@ -41,7 +50,7 @@ def _review(tx: Transaction, found: Iterable[tuple[int, int]]) -> None:
     for cid, iid in found:
         by_cube.setdefault(cid, []).append(iid)
     for cid, items in by_cube.items():
-        _queue(tx, cid, items)
+        queue_items(tx, cid, items)
 
 
 def queue_cube(tx: Transaction, cid: int) -> None:
@@ -55,7 +64,7 @@ def queue_cube(tx: Transaction, cid: int) -> None:
         "AND i.drawn_from IS NULL ORDER BY v.iid",
         (cid, 2**63 - 2),
     ).fetchall()
-    _queue(tx, cid, [iid for (iid,) in rows])
+    queue_items(tx, cid, [iid for (iid,) in rows])
 
 
 def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
@@ -68,12 +77,4 @@ def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
         (cube.cid, 2**63 - 2),
     ).fetchall()
     tx.audit("reembed", cube=cube.path)
-    return _queue(tx, cube.cid, [iid for (iid,) in found])
-
-
-def _queue(tx: Transaction, cid: int, items: Sequence[int]) -> tuple[str, ...]:
-    """As ``queue_fine_stage``, in as many tasks as it takes."""
-    return tuple(
-        queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
-        for start in range(0, len(items), _ITEMS_PER_TASK)
-    )
+    return queue_items(tx, cube.cid, [iid for (iid,) in found])

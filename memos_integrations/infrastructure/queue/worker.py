@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from memos_integrations.cube.errors import (
@@ -45,6 +46,7 @@ Prepared: TypeAlias = tuple[Task, Effect[TxT]]
 _MAX_ERROR_CHARS = 500
 _FIRST_PAUSE_SECONDS = 0.01
 _GROUP_SECONDS = 0.5  # cheap tasks share a commit, dear ones are not kept waiting for it
+_COMMIT_SECONDS = 0.04
 _MICROS = 1_000_000
 
 
@@ -122,10 +124,13 @@ class Worker(Generic[TxT]):
         lease_seconds: float = 60.0,
         poll_seconds: float = 1.0,
         batch_limit: int = 16,
+        commit_seconds: float = _COMMIT_SECONDS,
         backoff: Backoff | None = None,
     ) -> None:
         """``poll_seconds`` is the longest nap, for tasks that other processes enqueue.
 
+        ``commit_seconds`` is how long effects share one transaction: once it is over, the task in
+        hand is the last one, and who writes in the foreground gets a turn.
         ``lease_seconds`` is how long a dead worker's task waits for another one, and how long a
         locked store is waited for before ``BackendUnavailable`` comes through.
         """
@@ -139,6 +144,7 @@ class Worker(Generic[TxT]):
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._batch_limit = batch_limit
+        self._commit_seconds = commit_seconds
         self._backoff = backoff or Backoff()
         self._wake = threading.Condition()
         self._notified = False
@@ -268,23 +274,34 @@ class Worker(Generic[TxT]):
             return None
 
     def _settle(self, prepared: Sequence[Prepared[TxT]]) -> None:
-        """Commit all in one transaction; if that fails, each in its own to find the culprit."""
-        try:
-            self._patiently(lambda tx: self._apply(tx, prepared))
-        except BackendUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001  whatever it is, the task keeps the record
-            if len(prepared) > 1:
-                log.info("%d tasks commit one by one: %s", len(prepared), type(error).__name__)
-                for one in prepared:
-                    self._settle([one])
-            else:
-                self._fail(prepared[0][0], error)
+        """Commit a few at a time; where that fails, each in its own to find the culprit."""
+        while prepared:
+            try:
+                done = self._patiently(partial(self._apply, prepared))
+            except BackendUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  whatever it is, the task keeps the record
+                self._settle_each(prepared, error)
+                return
+            prepared = prepared[done:]
 
-    def _apply(self, tx: TxT, prepared: Sequence[Prepared[TxT]]) -> None:
-        for task, effect in prepared:
+    def _settle_each(self, prepared: Sequence[Prepared[TxT]], error: Exception) -> None:
+        if len(prepared) == 1:
+            self._fail(prepared[0][0], error)
+            return
+        log.info("%d tasks commit one by one: %s", len(prepared), type(error).__name__)
+        for one in prepared:
+            self._settle([one])
+
+    def _apply(self, prepared: Sequence[Prepared[TxT]], tx: TxT) -> int:
+        """Run effects while the transaction may stay open; how many ended in it."""
+        until = time.monotonic() + self._commit_seconds
+        for done, (task, effect) in enumerate(prepared, 1):
             result = effect(tx)
             self._queue.finish(tx, task, now=self._now(), result=result)
+            if time.monotonic() >= until:
+                return done
+        return len(prepared)
 
     def _fail(self, task: Task, error: Exception) -> None:
         log.warning("task %s: attempt %d: %s", task.id, task.attempt, type(error).__name__)

@@ -2,6 +2,7 @@
 
 Leader and followers: whoever gets the writer lock commits everything that queued up meanwhile,
 each unit of work in its own savepoint, so that one failing unit never takes another with it.
+Units of the background stand back: whoever waits in the foreground comes first.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ from memos_integrations.infrastructure.vault.connection import DRIVER_ERRORS, ma
 T = TypeVar("T")
 
 _MAX_BATCH = 256
+_MAX_PASSED = 8
+"""Commits that may come before a waiting unit of the background, so that it comes at all."""
 
 
 class _Ticket(Generic[T]):
     """A unit of work in the queue and, later, how it ended."""
 
-    __slots__ = ("done", "error", "result", "work")
+    __slots__ = ("background", "done", "error", "result", "work")
 
-    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+    def __init__(self, work: Callable[[sqlite3.Connection], T], *, background: bool) -> None:
         self.work = work
+        self.background = background
         self.done = False
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -51,6 +55,7 @@ class GroupCommit:
         self._turn = threading.Condition()
         self._leading = False
         self._queue: list[_Ticket[Any]] = []
+        self._passed = 0
         self._leader: int | None = None
         self._pid = os.getpid()
         self.commits = 0
@@ -58,10 +63,17 @@ class GroupCommit:
 
     def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of ``work``, once it is durable. Its exception, with nothing kept."""
+        return self._run(_Ticket(work, background=False))
+
+    def run_behind(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """As ``run``, in a commit of its own, after what waits in the foreground: nobody there
+        waits for more than the one unit that is at it already."""
+        return self._run(_Ticket(work, background=True))
+
+    def _run(self, ticket: _Ticket[T]) -> T:
         self._ensure_own_process()
         if self._leader == threading.get_ident():
             raise UsageError("a write was started inside another write; use the open one")
-        ticket = _Ticket(work)
         with self._turn:
             self._queue.append(ticket)
         while self._must_lead(ticket):
@@ -102,7 +114,7 @@ class GroupCommit:
         try:
             with self._writer:
                 with self._turn:
-                    batch, self._queue = self._queue[:_MAX_BATCH], self._queue[_MAX_BATCH:]
+                    batch = self._next_batch()
                 self._leader = threading.get_ident()
                 try:
                     self._commit(batch)
@@ -120,6 +132,17 @@ class GroupCommit:
                     ticket.done = True
                 self._leading = False
                 self._turn.notify_all()
+
+    def _next_batch(self) -> list[_Ticket[Any]]:
+        """Take the units of the next commit from the queue: the foreground, or one behind it."""
+        behind = next((ticket for ticket in self._queue if ticket.background), None)
+        batch = [ticket for ticket in self._queue if not ticket.background][:_MAX_BATCH]
+        self._passed = 0 if behind is None else self._passed + 1
+        if behind is not None and (not batch or self._passed > _MAX_PASSED):
+            batch, self._passed = [behind], 0
+        taken = set(map(id, batch))
+        self._queue = [ticket for ticket in self._queue if id(ticket) not in taken]
+        return batch
 
     def _commit(self, batch: list[_Ticket[Any]]) -> None:
         self._begin()

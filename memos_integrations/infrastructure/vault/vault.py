@@ -171,9 +171,10 @@ class MemVault:
         return result
 
     def maintain(self, work: Callable[[Transaction], T]) -> T:
-        """As ``write``, for the vault's own upkeep (tasks, traces); audits as ``system``."""
+        """As ``write``, for the vault's own upkeep (tasks, traces), behind everybody who writes;
+        audits as ``system``."""
         self._ensure_open()
-        return self._commits.run(lambda c: self._unit(c, SYSTEM, work))
+        return self._commits.run_behind(lambda c: self._unit(c, SYSTEM, work))
 
     def _unit(
         self,

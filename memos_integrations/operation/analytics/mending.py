@@ -35,10 +35,8 @@ from memos_integrations.operation.analytics.findings import (
     Step,
 )
 from memos_integrations.operation.executor import Executor
-from memos_integrations.operation.fine_task import queue_fine_stage, reembed_cube
+from memos_integrations.operation.fine_task import queue_items, reembed_cube
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
-
-_ITEMS_PER_TASK = 512
 
 
 @dataclass(slots=True)
@@ -176,8 +174,7 @@ def _name(repair: Repair) -> str:
 
 def _refine(tx: Transaction, rough: dict[int, list[int]]) -> None:
     for cid, items in rough.items():
-        for start in range(0, len(items), _ITEMS_PER_TASK):
-            queue_fine_stage(tx, cid, items[start : start + _ITEMS_PER_TASK])
+        queue_items(tx, cid, items)
 
 
 def _on_cube(
