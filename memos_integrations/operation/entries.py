@@ -32,7 +32,6 @@ from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 
 
-
 @dataclass(frozen=True, slots=True)
 class Put:
     """A value for a name, as the memory that is to hold it."""
