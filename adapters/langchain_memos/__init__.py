@@ -15,6 +15,7 @@ from memos_integrations.cube.errors import MissingExtra
 
 if TYPE_CHECKING:
     from langchain_memos.cache import MemOSCache
+    from langchain_memos.chat_model import MemOSChatModel
     from langchain_memos.compat import MemOSChatMessageHistory, MemOSClassicMemory
     from langchain_memos.middleware import MemOSMiddleware
     from langchain_memos.middleware_state import MemOSAgentState
@@ -29,6 +30,7 @@ _HOMES = {
     "MemOSByteStore": "stores",
     "MemOSCache": "cache",
     "MemOSChatMessageHistory": "compat",
+    "MemOSChatModel": "chat_model",
     "MemOSClassicMemory": "compat",
     "MemOSMiddleware": "middleware",
     "MemOSRecordManager": "record_manager",
@@ -44,6 +46,7 @@ __all__ = [
     "MemOSByteStore",
     "MemOSCache",
     "MemOSChatMessageHistory",
+    "MemOSChatModel",
     "MemOSClassicMemory",
     "MemOSMiddleware",
     "MemOSRecordManager",

@@ -49,24 +49,33 @@ def asker_of(
 ) -> Asker:
     """Who asks in this run; without a user it is the facade's own default one.
 
-    Raises ``AccessDenied`` where a run names another user than the one who is logged in, or than
-    the one this object was made for, and ``UsageError`` for a run on a server in which nobody is
+    Raises ``AccessDenied`` where a run names two users, or another one than who is logged in or
+    than this object was made for, and ``UsageError`` for a run on a server in which nobody is
     logged in and no user named: the default user would then be everybody.
     """
     named: Mapping[str, Any] = (config or {}).get("configurable", {})
     made_for = bound or Asker()
-    known = _identity(named, server) or made_for.user
-    asked = _told(context, "user_id") or _told(named, "user_id")
-    if known is not None and asked is not None and asked != known:
-        raise AccessDenied(f"this run names user {asked!r}, and is one of user {known!r}")
-    user, agent = known or asked, made_for.agent or _told(context, "agent_id")
-    agent = agent or _told(named, "agent_id")
+    user = _the_one(
+        _identity(named, server),
+        made_for.user,
+        _told(context, "user_id"),
+        _told(named, "user_id"),
+    )
+    agent = made_for.agent or _told(context, "agent_id") or _told(named, "agent_id")
     if user is None and agent is None and _on_server(named, server):
         raise UsageError(
             "on a server every run must say whose memory it is: set up authentication, or pass "
             "config={'configurable': {'user_id': ...}}"
         )
     return Asker(user, agent, made_for.thread or _told(named, "thread_id"))
+
+
+def _the_one(*names: str | None) -> str | None:
+    """The user that all of these name who name one. Raises ``AccessDenied`` for two."""
+    said = list(dict.fromkeys(name for name in names if name is not None))
+    if len(said) > 1:
+        raise AccessDenied(f"this run names user {said[1]!r}, and is one of user {said[0]!r}")
+    return said[0] if said else None
 
 
 def has_checkpointer() -> bool:

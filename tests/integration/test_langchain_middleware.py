@@ -182,6 +182,16 @@ def test_context_of_the_run_says_who_asks(mos: MOS) -> None:
     assert "peanuts" in prompt(model)
 
 
+def test_run_that_names_two_users_is_refused(mos: MOS) -> None:
+    agent = create_agent(
+        saying("Hi."), middleware=[MemOSMiddleware(mos)], context_schema=dict[str, str]
+    )
+    with pytest.raises(errors.AccessDenied, match="bob"):
+        agent.invoke(said("Hello."), who("bob"), context={"user_id": "alice"})
+    agent.invoke(said("I play chess."), who("alice"), context={"user_id": "alice"})
+    assert texts(mos, "alice") == ["Hi.", "I play chess."]
+
+
 def test_run_for_another_user_than_the_one_it_was_made_for_is_refused(mos: MOS) -> None:
     agent = create_agent(saying("Hi."), middleware=[MemOSMiddleware(mos, user="alice")])
     with pytest.raises(errors.AccessDenied, match="bob"):

@@ -11,13 +11,15 @@ import pytest
 pytest.importorskip("langchain", reason="the langchain extra is not installed")
 
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.tools import BaseTool
+from langchain_core.tools import BaseTool, create_retriever_tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
 
-from langchain_memos import MemOSMiddleware, memory_tools
+from langchain_memos import MemOSMiddleware, MemOSRetriever, memory_tools
 from memos_integrations import MOS, Settings, errors
 
 
@@ -103,8 +105,6 @@ def test_model_puts_no_words_into_what_a_person_said(mos: MOS) -> None:
 
 @pytest.mark.parametrize("name", ["remember", "update_memory", "forget"])
 def test_call_takes_effect_once_when_its_node_is_run_again(mos: MOS, name: str) -> None:
-    from langgraph.checkpoint.memory import InMemorySaver
-
     kept = mos.add("Alice plays chess.", user="alice")
     arguments = {
         "remember": {"text": "Alice plays go."},
@@ -132,6 +132,30 @@ def test_call_takes_effect_once_when_its_node_is_run_again(mos: MOS, name: str) 
     agent.invoke(None, who("alice"))
     assert runs[0] == runs[1]
     assert [(i.id, i.version) for i in mos.list(user="alice")] == before
+
+
+@pytest.mark.parametrize(("decision", "kept"), [("approve", 1), ("reject", 0)])
+def test_person_may_be_asked_before_a_model_remembers(mos: MOS, decision: str, kept: int) -> None:
+    agent = create_agent(
+        calling_once("remember", text="Alice plays chess."),
+        memory_tools(mos),
+        middleware=[HumanInTheLoopMiddleware(interrupt_on={"remember": True})],
+        checkpointer=InMemorySaver(),
+    )
+    agent.invoke({"messages": [HumanMessage("I play chess.")]}, who("alice"))
+    assert mos.count(user="alice") == 0
+    agent.invoke(Command(resume={"decisions": [{"type": decision}]}), who("alice"))
+    assert mos.count(user="alice") == kept
+
+
+def test_retriever_as_a_tool_reads_the_memory_of_the_run(mos: MOS) -> None:
+    mos.add("Alice plays chess.", user="alice")
+    retriever = MemOSRetriever(memory=mos)
+    look_up = create_retriever_tool(retriever, "look_up", "Looks into memory.")
+    agent = create_agent(calling_once("look_up", query="What does Alice play?"), [look_up])
+    asked = {"messages": [HumanMessage("Look.")]}
+    assert "chess" in answer(agent.invoke(asked, who("alice")))
+    assert "chess" not in answer(agent.invoke(asked, who("bob")))
 
 
 def test_model_sees_no_way_to_name_a_user(mos: MOS) -> None:
