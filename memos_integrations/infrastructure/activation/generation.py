@@ -1,0 +1,76 @@
+"""What a local model answers: its new tokens as text, at once or piece by piece.
+
+Needs torch and transformers (extra ``activation``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from memos_integrations.cube.errors import MissingExtra
+
+try:
+    import torch
+    from transformers import StoppingCriteriaList, TextIteratorStreamer
+except ModuleNotFoundError as error:
+    raise MissingExtra("activation memory", "activation") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The answer, without the prompt and special tokens."""
+
+    text: str
+    tokens: int
+
+
+def generate(
+    model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Generated:
+    """The whole answer. ``options`` are those of ``model.generate``."""
+    start = inputs["input_ids"].shape[1]
+    with torch.no_grad():
+        ids = model.generate(**inputs, **options)[0, start:]
+    return Generated(tokenizer.decode(ids, skip_special_tokens=True), len(ids))
+
+
+def pieces(
+    model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Generator[str]:
+    """The answer as it comes. Closing the generator stops the model after the token at hand.
+
+    Raises what ``model.generate`` raises, after what came before it.
+    """
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    stop, failed = threading.Event(), list[BaseException]()
+
+    def unwanted(input_ids: Any, scores: Any, **_: Any) -> Any:
+        return torch.full((input_ids.shape[0],), stop.is_set(), device=input_ids.device)
+
+    def work() -> None:
+        try:
+            with torch.no_grad():
+                model.generate(
+                    **inputs,
+                    **options,
+                    streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([unwanted]),
+                )
+        except BaseException as error:  # noqa: BLE001  -- raised again where the pieces are read
+            failed.append(error)
+            streamer.end()
+
+    thread = threading.Thread(target=work, name="memos-generate", daemon=True)
+    thread.start()
+    try:
+        for piece in streamer:
+            if piece:
+                yield piece
+    finally:
+        stop.set()
+        thread.join()
+    if failed:
+        raise failed[0]
