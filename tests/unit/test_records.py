@@ -138,6 +138,35 @@ def test_erasing_a_conversation_takes_its_records_and_their_copies(mos: MOS) -> 
     assert mos.check().sound
 
 
+def test_an_erase_follows_copies_of_copies_and_spares_what_others_wrote_there(mos: MOS) -> None:
+    mos.records("x", user="alice", session="one").put({"hers": b"1", "changed": b"2"})
+    mos.share(to="bob", user="alice", cube="users/alice")
+    mos.fork("first", user="bob", cube="users/alice")
+    mos.records("x", user="bob", cube="first", session="one").put({"his": b"3", "changed": b"4"})
+    mos.fork("second", user="bob", cube="first")
+    mos.erase(subject="alice", user="alice")
+    for branch in ("first", "second"):
+        found = dict(mos.records("x", user="bob", cube=branch).items())
+        assert found == {"his": b"3", "changed": b"4"}
+    mos.erase(source="session:one", user="bob", cube="first")
+    assert mos.records("x", user="bob", cube="first").keys() == []
+    assert mos.records("x", user="bob", cube="second").keys() == []
+    assert mos.check().sound
+
+
+def test_the_check_finds_records_that_lost_their_value_or_cube(mos: MOS) -> None:
+    mos.records("x", user="alice").put({"a": b"1", "b": b"2"})
+    assert mos.check().sound
+    for harm in (
+        "DELETE FROM record_value WHERE vid = (SELECT vid FROM record WHERE key = 'a')",
+        "INSERT INTO record_value (value) VALUES (x'00')",
+        "UPDATE record SET cid = 999 WHERE key = 'b'",
+    ):
+        before = len(mos.check().findings)
+        mos._rooms.vault.maintain(lambda tx, harm=harm: tx.execute(harm) and None)
+        assert len(mos.check().findings) > before
+
+
 def test_erasing_a_conversation_needs_admin_rights_on_its_cube(mos: MOS) -> None:
     mos.records("x", user="alice", cube="team/plans", session="one").put({"k": b"1"})
     with pytest.raises(NotFound):

@@ -71,17 +71,11 @@ DELETE FROM record WHERE rid IN (
 SELECT r.rid FROM record r JOIN cube c ON c.cid = r.cid
 WHERE c.tenant = :tenant AND (c.path = :home OR r.owner = :owner)
 UNION
-SELECT r.rid FROM record r WHERE r.copied AND r.cid IN (
-    WITH RECURSIVE branch (cid) AS (
-        SELECT cid FROM cube WHERE tenant = :tenant AND path = :home
-        UNION SELECT c.cid FROM cube c JOIN branch b ON c.fork_of = b.cid)
-    SELECT cid FROM branch)
+SELECT r.rid FROM record r JOIN cube c ON c.cid = r.copied
+WHERE r.copied <> 0 AND c.tenant = :tenant AND c.path = :home
 
 -- name: of_session
-SELECT r.rid FROM record r WHERE r.session = :session AND (r.cid = :cid OR r.copied AND r.cid IN (
-    WITH RECURSIVE branch (cid) AS (
-        SELECT :cid UNION SELECT c.cid FROM cube c JOIN branch b ON c.fork_of = b.cid)
-    SELECT cid FROM branch))
+SELECT rid FROM record WHERE session = :session AND :cid IN (cid, copied)
 
 -- name: samples
 SELECT DISTINCT substr(v.value, 1, :bytes) FROM record r JOIN record_value v ON v.vid = r.vid
@@ -98,7 +92,8 @@ WHERE r.rid IN (SELECT value FROM json_each(:rids)) GROUP BY c.cid ORDER BY c.te
 -- name: fork
 -- Those of now, or those of then that nobody has written since: records keep no history.
 INSERT INTO record (cid, space, key, vid, session, owner, written, expires, copied)
-SELECT :branch, space, key, vid, session, owner, written, expires, 1 FROM record
+SELECT :branch, space, key, vid, session, owner, written, expires, iif(copied, copied, cid)
+FROM record
 WHERE cid = :cid AND (expires IS NULL OR expires > :now) AND (:then IS NULL OR written <= :then)
 
 -- name: all

@@ -11,13 +11,14 @@ CREATE TABLE record (
     owner   TEXT NOT NULL,                     -- who wrote it last
     written INTEGER NOT NULL,
     expires INTEGER,
-    copied  INTEGER NOT NULL DEFAULT 0         -- came with a fork and was not written since
+    copied  INTEGER NOT NULL DEFAULT 0         -- cube it was written in, where a fork brought it
 );
 CREATE UNIQUE INDEX record_key ON record (cid, space, key);
 CREATE INDEX record_shares ON record (vid);
 CREATE INDEX record_owner ON record (owner);
 CREATE INDEX record_expires ON record (expires) WHERE expires IS NOT NULL;
-CREATE INDEX record_session ON record (cid, session) WHERE session IS NOT NULL;
+CREATE INDEX record_session ON record (session, cid) WHERE session IS NOT NULL;
+CREATE INDEX record_copied ON record (copied) WHERE copied <> 0;
 
 -- When a cube changes by itself: for caches of what was made of its memories.
 CREATE INDEX item_ends ON item (cid, expires) WHERE expires IS NOT NULL;
