@@ -45,9 +45,12 @@ def user_of_first_segment(namespace: Namespace) -> str | None:
 class _Batches(BaseStore):
     """A store whose batches are operations on entries, run as whoever asks."""
 
-    def __init__(self, translator: Translator, index_config: IndexConfig | None) -> None:
+    def __init__(
+        self, translator: Translator, index_config: IndexConfig | None, asker: Asker
+    ) -> None:
         self._translator = translator
         self.index_config = index_config
+        self._asker = asker
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """The results in the order of ``ops``: reads first, then all writes in one transaction.
@@ -63,7 +66,8 @@ class _Batches(BaseStore):
 
     def _results(self, ops: Sequence[Op], asker: Asker) -> list[Result]:
         asked = [self._translator.entry_op(op) for op in ops]
-        found = iter(self._run([each for each in asked if each is not None], asker))
+        who = Asker(asker.user or self._asker.user, asker.agent or self._asker.agent, asker.thread)
+        found = iter(self._run([each for each in asked if each is not None], who))
         results = [None if each is None else next(found) for each in asked]
         return [result_of(op, each) for op, each in zip(ops, results, strict=True)]
 
@@ -74,10 +78,8 @@ class _Batches(BaseStore):
 class MemOSStoreView(_Batches):
     """A store as it was at one instant, to be read only; made by ``MemOSStore.view``."""
 
-    def __init__(
-        self, view: MemoryView, translator: Translator, index_config: IndexConfig | None
-    ) -> None:
-        super().__init__(translator, index_config)
+    def __init__(self, view: MemoryView, store: MemOSStore) -> None:
+        super().__init__(store._translator, store.index_config, store._asker)
         self._view = view
 
     def _run(self, ops: Sequence[EntryOp], asker: Asker) -> list[EntryResult]:
@@ -118,9 +120,8 @@ class MemOSStore(_Batches):
         settings: Settings | None = None,
     ) -> None:
         fields = None if index is None else index.get("fields")
-        super().__init__(Translator(fields, _cube_of(cube)), index)
+        super().__init__(Translator(fields, _cube_of(cube)), index, Asker(user, agent, None))
         self.ttl_config = ttl
-        self._asker = Asker(user, agent, None)
         self._owned = not isinstance(mos, MOS)
         if isinstance(mos, MOS):
             _ensure_same_index(index)
@@ -153,8 +154,7 @@ class MemOSStore(_Batches):
         self, *, as_of: datetime | str | int, valid_at: datetime | str | None = None
     ) -> MemOSStoreView:
         """This store as it was at a time, or at a place of the log (``mos.version()``)."""
-        view = self.mos.as_of(as_of, valid_at=valid_at)
-        return MemOSStoreView(view, self._translator, self.index_config)
+        return MemOSStoreView(self.mos.as_of(as_of, valid_at=valid_at), self)
 
     # -- time to live -------------------------------------------------------------------------
 
@@ -216,8 +216,7 @@ class MemOSStore(_Batches):
     # -- what the batches share ---------------------------------------------------------------
 
     def _run(self, ops: Sequence[EntryOp], asker: Asker) -> list[EntryResult]:
-        who = Asker(asker.user or self._asker.user, asker.agent or self._asker.agent, asker.thread)
-        return self.mos.entries(ops, session=who.thread, **who.keywords())
+        return self.mos.entries(ops, session=asker.thread, **asker.keywords())
 
     def _found(self, cube: str) -> None:
         """Make the cube where it is not there yet; one of somebody else is asked per operation."""

@@ -55,6 +55,8 @@ class Sweeper:
         while not self._stop.wait(seconds):
             try:
                 count = self._sweep()
+            except UsageError:  # the memory was closed: there is nothing left to sweep
+                break
             except MemosError as error:  # the next round tries again
                 _log.warning("the sweep failed: %s", type(error).__name__)
             else:
