@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llama_index_memos.chat_store import MemOSChatStore
     from llama_index_memos.chat_store_async import MemOSAsyncChatStore
     from llama_index_memos.kv_store import MemOSKVStore
+    from llama_index_memos.local_llm import MemOSLLM
     from llama_index_memos.memory import MemOSMemory
     from llama_index_memos.memory_block import MemOSMemoryBlock
     from llama_index_memos.postprocessor import MemOSPostprocessor
@@ -29,6 +30,7 @@ _HOMES = {
     "MemOSAsyncChatStore": "chat_store_async",
     "MemOSChatStore": "chat_store",
     "MemOSKVStore": "kv_store",
+    "MemOSLLM": "local_llm",
     "MemOSMemory": "memory",
     "MemOSMemoryBlock": "memory_block",
     "MemOSPostprocessor": "postprocessor",
@@ -44,6 +46,7 @@ __all__ = [
     "MemOSAsyncChatStore",
     "MemOSChatStore",
     "MemOSKVStore",
+    "MemOSLLM",
     "MemOSMemory",
     "MemOSMemoryBlock",
     "MemOSPostprocessor",

@@ -1,0 +1,189 @@
+"""A local model as a LlamaIndex LLM that has memory for its context, and not to read again.
+
+Called by query engines and agents, calls ``MOS.activated``: the memories of whoever it was made
+for stand before the question, from a KV-cache where they were computed before.
+"""
+
+# LlamaIndex's decorators for callbacks are not typed.
+# pyright: reportUntypedFunctionDecorator=false
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.custom import CustomLLM
+from pydantic import Field, PrivateAttr
+
+from llama_index_memos.asker import Asker
+from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.infrastructure.activation.generation import generate, pieces
+from memos_integrations.interface.activation_verbs import Activated
+from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.scope import CubeName
+from memos_integrations.operation.transform.prompt import Question, Turn
+
+_ROLES: Final = {
+    MessageRole.SYSTEM: "system",
+    MessageRole.DEVELOPER: "system",
+    MessageRole.USER: "user",
+    MessageRole.ASSISTANT: "assistant",
+    MessageRole.CHATBOT: "assistant",
+    MessageRole.MODEL: "assistant",
+    MessageRole.TOOL: "tool",
+    MessageRole.FUNCTION: "tool",
+}
+
+
+class MemOSLLM(CustomLLM):
+    """A transformers model that answers over the memories of ``user`` or ``agent``.
+
+    ``cube`` names whose memories; without one it is their own cube. ``additional_kwargs`` of an
+    answer counts the prompt's tokens and those that came from the cache. Needs the extra
+    ``activation``. Raises what ``MOS.activated`` raises.
+    """
+
+    max_new_tokens: int = Field(default=256, ge=1)
+    context_window: int = Field(default=8_192, ge=1)
+    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Further ones of ``model.generate``, such as ``temperature``."""
+
+    _mos: MOS = PrivateAttr()
+    _model: Any = PrivateAttr()
+    _tokenizer: Any = PrivateAttr()
+    _asker: Asker = PrivateAttr()
+    _cube: CubeName | Sequence[CubeName] | None = PrivateAttr()
+
+    def __init__(
+        self,
+        mos: MOS,
+        model: Any,
+        tokenizer: Any,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self._mos, self._model, self._tokenizer = mos, model, tokenizer
+        self._asker, self._cube = Asker(user, agent), cube
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "MemOSLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        name = getattr(self._model.config, "_name_or_path", "") or type(self._model).__name__
+        return LLMMetadata(
+            context_window=self.context_window,
+            num_output=self.max_new_tokens,
+            is_chat_model=bool(getattr(self._tokenizer, "chat_template", None)),
+            model_name=name,
+        )
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """The answer to a prompt that stands behind the memories."""
+        text, told = self._answer(prompt, kwargs)
+        return CompletionResponse(text=text, additional_kwargs=told)
+
+    @llm_completion_callback()
+    def stream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseGen:
+        """The same, piece by piece."""
+        return (
+            CompletionResponse(text=text, delta=piece, additional_kwargs=told)
+            for text, piece, told in self._pieces(prompt, kwargs)
+        )
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """The answer to a conversation that stands behind the memories."""
+        text, told = self._answer(_turns(messages), kwargs)
+        return ChatResponse(message=_assistant(text), additional_kwargs=told)
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """The same, piece by piece."""
+        return (
+            ChatResponse(message=_assistant(text), delta=piece, additional_kwargs=told)
+            for text, piece, told in self._pieces(_turns(messages), kwargs)
+        )
+
+    @llm_completion_callback()
+    async def acomplete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponse:
+        """As ``complete``, in a thread: a model at work must not hold up the event loop."""
+        return await asyncio.to_thread(self.complete, prompt, formatted=formatted, **kwargs)
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """As ``chat``, in a thread."""
+        return await asyncio.to_thread(self.chat, messages, **kwargs)
+
+    def _answer(self, asked: Question, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        with self._activated(asked) as active:
+            done = generate(self._model, self._tokenizer, active.inputs, self._options(given))
+        return done.text, _told(active)
+
+    def _pieces(
+        self, asked: Question, given: dict[str, Any]
+    ) -> Generator[tuple[str, str, dict[str, Any]]]:
+        text = ""
+        with self._activated(asked) as active:
+            told, options = _told(active), self._options(given)
+            for piece in pieces(self._model, self._tokenizer, active.inputs, options):
+                text += piece
+                yield text, piece, told
+
+    def _activated(self, asked: Question) -> AbstractContextManager[Activated]:
+        return self._mos.activated(
+            self._model,
+            self._tokenizer,
+            query=asked,
+            user=self._asker.user,
+            agent=self._asker.agent,
+            cube=self._cube,
+        )
+
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"max_new_tokens": self.max_new_tokens, **self.options, **given}
+
+
+def _turns(messages: Sequence[ChatMessage]) -> list[Turn]:
+    return [Turn(role=_role(each), content=each.content or "") for each in messages]
+
+
+def _role(message: ChatMessage) -> str:
+    if message.role not in _ROLES:
+        raise InvalidInput(f"a local model takes no turn of role {message.role!r}")
+    return _ROLES[message.role]
+
+
+def _assistant(text: str) -> ChatMessage:
+    return ChatMessage(role=MessageRole.ASSISTANT, content=text)
+
+
+def _told(active: Activated) -> dict[str, Any]:
+    return {
+        "prompt_tokens": active.prompt_tokens,
+        "cached_tokens": active.cached_tokens,
+        "memory_ids": [item.id for item in active.items],
+        "memory_cache": active.why,
+    }
