@@ -10,6 +10,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
+from llama_index.core.memory.memory import InsertMethod
 from llama_index.core.memory.types import BaseMemory
 from pydantic import Field, PrivateAttr
 
@@ -31,10 +32,13 @@ class MemOSMemory(BaseMemory):
     """The chat history of one session and the long memory of one user, in one ``MOS``.
 
     What people and the agent say is kept twice: exactly, as this session's history, and as
-    memories, which every later session can recall. ``get`` gives the newest of the history and in
-    front of it, as a system message, a block of memories under ``recall_tokens``; together they
-    cost at most ``token_limit`` (but the last turn is always whole). Retrieval runs once a turn.
-    ``reset`` ends the history; memories stay until they are deleted or erased.
+    memories, which every later session can recall. ``get`` gives the newest of the history and a
+    block of memories under ``recall_tokens``; together they cost at most ``token_limit`` (but the
+    last turn is always whole). Retrieval runs once a turn. ``reset`` ends the history; memories
+    stay until they are deleted or erased.
+
+    The block stands in the newest user message, before its words: LlamaIndex's ``ReActAgent``
+    drops a leading system message unread. ``InsertMethod.SYSTEM`` puts it into one all the same.
     """
 
     session_id: str
@@ -43,6 +47,7 @@ class MemOSMemory(BaseMemory):
     cube: str | None = None
     token_limit: int = Field(default=DEFAULT_TOKEN_LIMIT, gt=0)
     recall_tokens: int = Field(default=DEFAULT_RECALL_TOKENS, ge=0)
+    insert_method: InsertMethod = InsertMethod.USER
     _mos: MOS = PrivateAttr()
     _chats: ChatRecords = PrivateAttr()
     _recalling: Recalling = PrivateAttr()
@@ -58,6 +63,7 @@ class MemOSMemory(BaseMemory):
         cube: str | None = None,
         token_limit: int = DEFAULT_TOKEN_LIMIT,
         recall_tokens: int = DEFAULT_RECALL_TOKENS,
+        insert_method: InsertMethod = InsertMethod.USER,
         tokenizer_fn: Callable[[str], Sequence[Any]] | None = None,
     ) -> None:
         session = clean_name(str(uuid4()) if session_id is None else session_id, "session_id")
@@ -69,6 +75,7 @@ class MemOSMemory(BaseMemory):
             "session_id": session,
             "token_limit": token_limit,
             "recall_tokens": recall_tokens,
+            "insert_method": insert_method,
         }
         fields.pop("session")
         super().__init__(**fields)
@@ -97,12 +104,12 @@ class MemOSMemory(BaseMemory):
         return made
 
     def get(self, input: str | ChatMessage | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002
-        """The newest history under the token limit, after what memory recalls; as copies."""
+        """The newest history under the token limit, with what memory recalls; as copies."""
         puts = self._chats.messages(self.session_id)
         budget = min(self.recall_tokens, self.token_limit // 2)
         shown = window(puts, limit=self.token_limit - budget, cost=self._cost)
         recalled = self._recalled(input, shown)
-        return _with_memories(recalled, [put.message for put in shown])
+        return _with_memories(recalled, [put.message for put in shown], self.insert_method)
 
     def get_all(self) -> list[ChatMessage]:
         """The whole history of the session, as copies and without memories."""
@@ -165,12 +172,17 @@ def _counter(tokenize: Callable[[str], Sequence[Any]] | None) -> Count:
     return lambda text: len(tokenize(text))
 
 
-def _with_memories(block: str, messages: list[ChatMessage]) -> list[ChatMessage]:
-    """The memories before everything else, in the system message if there is one."""
+def _with_memories(
+    block: str, messages: list[ChatMessage], method: InsertMethod
+) -> list[ChatMessage]:
+    """The memories before the words of the message they belong to, or in one of their own."""
     if not block:
         return messages
     told = TextBlock(text=block)
-    if messages and messages[0].role is MessageRole.SYSTEM:
-        messages[0].blocks = [told, *messages[0].blocks]
-        return messages
-    return [ChatMessage(role=MessageRole.SYSTEM, blocks=[told]), *messages]
+    role = MessageRole.USER if method is InsertMethod.USER else MessageRole.SYSTEM
+    places = [n for n, message in enumerate(messages) if message.role is role]
+    if not places:
+        return [ChatMessage(role=MessageRole.SYSTEM, blocks=[told]), *messages]
+    into = messages[places[-1] if role is MessageRole.USER else places[0]]
+    into.blocks = [told, *into.blocks]
+    return messages

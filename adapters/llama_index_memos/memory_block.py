@@ -70,7 +70,7 @@ class MemOSMemoryBlock(BaseMemoryBlock[str]):
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> str:
         """The memories that fit, as text; empty where there are none. One retrieval a turn."""
         said = messages or []
-        turn = (block_kwargs.get("session_id"), sum(m.role is MessageRole.USER for m in said))
+        turn = (block_kwargs.get("session_id"), _turns(said))
         return await asyncio.to_thread(self._recalling.block, asked(said), turn=turn)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
@@ -104,3 +104,9 @@ class MemOSMemoryBlock(BaseMemoryBlock[str]):
                 cube=self.cube,
                 session=session if isinstance(session, str) else None,
             )
+
+
+def _turns(messages: Sequence[ChatMessage]) -> int:
+    """How often a person spoke. An agent's input stands twice: put already, and given again."""
+    said = [words_of(m) for m in messages if m.role is MessageRole.USER]
+    return sum(1 for n, words in enumerate(said) if n == 0 or words != said[n - 1])

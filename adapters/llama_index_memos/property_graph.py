@@ -157,7 +157,9 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         self, node_ids: list[str] | None = None, ref_doc_ids: list[str] | None = None
     ) -> None:
         """Delete the chunks of these ids and documents, and what was drawn from them."""
-        super().delete_llama_nodes(node_ids, ref_doc_ids)
+        documents = ref_doc_ids or []
+        chunks = [n.id for each in documents for n in self.get(properties={"ref_doc_id": each})]
+        super().delete_llama_nodes([*(node_ids or []), *chunks], documents)
 
     def structured_query(self, query: str, param_map: dict[str, Any] | None = None) -> Any:
         """Refused: there is no query language here. Raises ``NotImplementedError``."""
