@@ -23,6 +23,7 @@ try:
     from langgraph_memos.remember import RememberNode
     from langgraph_memos.saver import MemOSSaver
     from langgraph_memos.schedule import ScheduleNode
+    from langgraph_memos.side_by_side import StepList
     from langgraph_memos.state import Answer, MemoryState, Recalled, Written
     from langgraph_memos.store import MemOSStore, MemOSStoreView, user_of_first_segment
     from langgraph_memos.store_index import IndexEmbedder
@@ -61,6 +62,7 @@ __all__ = [
     "Recalled",
     "RememberNode",
     "ScheduleNode",
+    "StepList",
     "StrictSerializer",
     "TickingSaver",
     "UnreadableBytes",

@@ -14,7 +14,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import ExecutionInfo
 
-from memos_integrations.cube.errors import AccessDenied
+from memos_integrations.cube.errors import AccessDenied, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,32 @@ class Asker:
 
 
 def asker_of(config: RunnableConfig, runtime: object = None, *, agent: str | None = None) -> Asker:
-    """Who asks in this run: whoever LangGraph's server authenticated, else ``user_id`` of
-    ``config["configurable"]``. ``agent`` is the node's own name as an agent.
+    """Who asks in this run: whoever LangGraph's server authenticated; else ``user_id`` of the
+    run's context, else of ``config["configurable"]``. ``agent`` is the node's own name as an agent.
 
-    Raises ``AccessDenied`` where a run names another user than the one who is logged in.
+    Raises ``AccessDenied`` where a run names another user than the one who is logged in, and
+    ``UsageError`` on a server in which nobody is: the default user would be everybody's.
     """
     named: Mapping[str, Any] = config.get("configurable", {})
-    user = named.get("user_id")
-    known = getattr(getattr(getattr(runtime, "server_info", None), "user", None), "identity", None)
-    if known is not None and user is not None and str(user) != known:
+    context = getattr(runtime, "context", None)
+    server = getattr(runtime, "server_info", None)
+    user = _told(context, "user_id") or _told(named, "user_id")
+    known = _told(getattr(server, "user", None), "identity")
+    if known is not None and user is not None and user != known:
         raise AccessDenied(f"this run names user {user!r}, and is one of user {known!r}")
-    return Asker(known or user, agent or named.get("agent_id"), named.get("thread_id"))
+    agent = agent or _told(context, "agent_id") or _told(named, "agent_id")
+    if server is not None and not (known or user or agent):
+        raise UsageError(
+            "on a server every run must say whose memory it is: set up authentication, or pass "
+            "config={'configurable': {'user_id': ...}}"
+        )
+    return Asker(known or user, agent, _told(named, "thread_id"))
+
+
+def _told(where: object, name: str) -> str | None:
+    """A name out of a mapping or an object, whichever a program keeps its context in."""
+    found = where.get(name) if isinstance(where, Mapping) else getattr(where, name, None)
+    return None if found is None or found == "" else str(found)
 
 
 def info_of(runtime: object) -> ExecutionInfo | None:

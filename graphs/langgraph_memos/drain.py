@@ -6,7 +6,9 @@ saved, and ``invoke(None, config)`` goes on from it.
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from types import TracebackType
+from typing import Final, Self
 
 from langgraph.runtime import RunControl
 
@@ -30,10 +32,11 @@ def flush_memory(mos: MOS, *, wait_seconds: float = WAIT_SECONDS) -> bool:
 
 
 class MemoryDrain(RunControl):
-    """A run's control that flushes the memory when the run is asked to drain.
+    """A run's control that flushes the memory when the run was asked to drain.
 
-    ``graph.invoke(input, config, control=MemoryDrain(mos))``; then ``request_drain()`` from any
-    thread, such as a handler of SIGTERM's. One per run, as LangGraph's own.
+    ``with MemoryDrain(mos) as control: graph.invoke(input, config, control=control)``, or ``async
+    with``. ``control.request_drain()`` only leaves a note, so a signal handler may call it; the
+    flush comes when the run has stopped. One per run, as LangGraph's own.
     """
 
     __slots__ = ("_mos", "_wait_seconds")
@@ -42,7 +45,28 @@ class MemoryDrain(RunControl):
         super().__init__()
         self._mos, self._wait_seconds = mos, wait_seconds
 
-    def request_drain(self, reason: str = "shutdown") -> None:
-        """Stop the run at its next superstep boundary; the memory is flushed at once."""
-        super().request_drain(reason)
-        flush_memory(self._mos, wait_seconds=self._wait_seconds)
+    def _finish(self) -> None:
+        if self.drain_requested:
+            flush_memory(self._mos, wait_seconds=self._wait_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._finish()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._finish)

@@ -106,6 +106,8 @@ def place_of(
     mos: MOS, asker: Asker, mark: Mark | None, config: RunnableConfig, runtime: object
 ) -> Place:
     """Where this node stands. Costs a look at the thread's newest checkpoints, where it has any."""
+    if not isinstance(mos, MOS):
+        raise UsageError(f"a memory node takes a MOS, not {type(mos).__name__}; it runs async, too")
     info = info_of(runtime)
     if info is None:
         return Place(mos, asker, mark or first_mark(), "", rewound=False)

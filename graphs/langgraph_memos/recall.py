@@ -17,6 +17,7 @@ from langgraph_memos.asking import Asker, asker_of
 from langgraph_memos.lines import Cubes, Place, place_of
 from langgraph_memos.state import MemoryState, Prefetched, Recalled
 from langgraph_memos.trace import Trace
+from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.item import Hit
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.reads import Reads
@@ -40,6 +41,8 @@ class RecallNode:
         filter: Where = None,  # noqa: A002  -- the field's word
         agent: str | None = None,
     ) -> None:
+        if not isinstance(memory, Reads):
+            raise UsageError(f"RecallNode takes a MOS or a view of it, not {type(memory).__name__}")
         self._memory, self._cube, self._agent = memory, cube, agent
         self._limit, self._filter = limit, filter
 

@@ -19,6 +19,7 @@ from langgraph_memos.asking import Asker, asker_of, task_key
 from langgraph_memos.lines import Place, place_of
 from langgraph_memos.state import Answer, MemoryState, Written
 from langgraph_memos.trace import Trace
+from memos_integrations.cube.errors import NotFound
 from memos_integrations.cube.header import Origin
 from memos_integrations.cube.outcomes import AddResult
 from memos_integrations.interface.mos import MOS
@@ -123,7 +124,7 @@ class RememberNode:
         trace.tell("held", ids=[message.id for _, message, _ in held])
         names = approved([(message, reason) for _, message, reason in held])
         written = {
-            n: _refused(refused_reason(reason))
+            n: refused(refused_reason(reason))
             for n, message, reason in held
             if message.id not in names
         }
@@ -149,15 +150,18 @@ class Writing:
         if not numbered:
             return {}
         if not any(_holds_something(message) for _, message in numbered):
-            return {n: _refused("the message is empty") for n, _ in numbered}
-        done = self._mos.add(
-            [_message(each) for _, each in numbered],
-            session=self._asker.thread,
-            cube=self._cube,
-            idempotency_key=task_key(self._config, self._runtime, name),
-            **self._asker.keywords(),
-            **about,
-        )
+            return {n: refused("the message is empty") for n, _ in numbered}
+        try:
+            done = self._mos.add(
+                [_message(each) for _, each in numbered],
+                session=self._asker.thread,
+                cube=self._cube,
+                idempotency_key=task_key(self._config, self._runtime, name),
+                **self._asker.keywords(),
+                **about,
+            )
+        except NotFound:  # what it rests on was erased, or is hidden from the asker by now
+            return {n: refused("what it rests on is gone") for n, _ in numbered}
         return dict(zip((n for n, _ in numbered), _written(done), strict=True))
 
 
@@ -208,5 +212,6 @@ def _written(done: AddResult) -> list[Written]:
     ]
 
 
-def _refused(reason: str) -> Written:
+def refused(reason: str) -> Written:
+    """The outcome of a message that was not written."""
     return Written(status="rejected", id=None, reason=reason, masked={})

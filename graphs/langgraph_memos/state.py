@@ -8,6 +8,7 @@ from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 
 from langgraph_memos.budget import MemoryBudget, budget_after
+from langgraph_memos.side_by_side import StepList, newest
 from langgraph_memos.version import Mark, MemoryVersion
 
 
@@ -72,17 +73,18 @@ class Consolidation(TypedDict):
 
 
 class MemoryState(TypedDict, total=False):
-    """The state of a memory graph. Extend it, or give your own state the keys you use."""
+    """The state of a memory graph. Extend it, or give your own state the keys you use, each as it
+    is annotated here: the channels of one key must be the same for all nodes."""
 
     messages: Required[Annotated[list[AnyMessage], add_messages]]
     recorded: bool
     """True while a recording is replayed: nothing in it is answered, all of it is remembered."""
-    recalled: list[Recalled]
-    prefetched: list[Prefetched]
+    recalled: Annotated[list[Recalled], StepList]
+    prefetched: Annotated[list[Prefetched], StepList]
     answer: Answer | None
-    written: list[Written]
+    written: Annotated[list[Written], StepList]
     """Of the last run, one per message that was new."""
-    remembered_upto: str | None
+    remembered_upto: Annotated[str | None, newest]
     """The id of the last message that was remembered in this thread."""
     memory_version: Annotated[Mark, MemoryVersion]
     """Where the thread stands in its memory; checkpointed and restored with it."""

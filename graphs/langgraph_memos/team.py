@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -21,8 +21,8 @@ from langgraph_memos.graphs import MemoryGraph
 from langgraph_memos.lines import Place, place_of
 from langgraph_memos.model import ModelNode
 from langgraph_memos.recall import RecallNode, question_of
-from langgraph_memos.remember import RememberNode, Writing
-from langgraph_memos.state import MemoryState, Recalled, Written
+from langgraph_memos.remember import RememberNode, Writing, refused
+from langgraph_memos.state import MemoryState, Written
 from langgraph_memos.trace import Trace
 from memos_integrations.cube.errors import AccessDenied, UsageError
 from memos_integrations.cube.header import Origin
@@ -32,6 +32,7 @@ from memos_integrations.interface.mos import MOS
 Route: TypeAlias = Callable[[MemoryState], str]
 """Who speaks next: the name of a member, or ``"__end__"``."""
 _NOTE: Final = "note"
+_KEEP: Final = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,85 +61,113 @@ def memory_team(
     its grant. A member acts as ``agent:NAME`` for nobody, so it sees no user's home. ``route``
     says who speaks next; by default each once, in order. Raises ``UsageError`` without members.
     """
-    if not members or _NOTE in members:
-        raise UsageError(f"a team has members by name, none called {_NOTE!r}")
+    if not members or {_NOTE, _KEEP} & members.keys():
+        raise UsageError(f"a team has members by name, none called {_NOTE!r} or {_KEEP!r}")
     _found(mos, members, cube, owner)
     graph = StateGraph(MemoryState)
     graph.add_node(_NOTE, RememberNode(mos, cube=cube, roles=("human",)))
+    graph.add_node(_KEEP, KeepNode(mos, members, cube=cube))
     graph.add_edge(START, _NOTE)
     chosen = route or _each_once(list(members))
     ways: list[str] = [*members, END]
     graph.add_conditional_edges(_NOTE, chosen, ways)
+    graph.add_conditional_edges(_KEEP, chosen, ways)
     for name, member in members.items():
         graph.add_node(name, MemberNode(mos, name, member, cube=cube, limit=limit))
-        graph.add_conditional_edges(name, chosen, ways)
+        graph.add_edge(name, _KEEP)
     return graph
 
 
 class MemberNode:
-    """One member's turn: recall from its own cube and the shared one, answer, remember."""
+    """One member's turn: recalls from its own cube and the shared one, and answers."""
 
     def __init__(self, mos: MOS, name: str, member: Member, *, cube: str, limit: int = 8) -> None:
-        self._mos, self._name, self._shared = mos, name, cube
-        self._writes = member.may == "write"
-        self._own = str(home_path(user=None, agent=name))
-        self._limit = limit
+        self._mos, self._name, self._limit = mos, name, limit
+        self._cubes = [str(home_path(user=None, agent=name)), cube]
         self._model = ModelNode(member.model, prompt=member.prompt, limit=limit, name=name)
 
     def __call__(
         self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
     ) -> dict[str, Any]:
-        asker = Asker(None, self._name, config.get("configurable", {}).get("thread_id"))
+        asker = _member(self._name, config)
         place = place_of(self._mos, asker, state.get("memory_version"), config, runtime)
         trace = Trace(config, runtime)
-        found, seq = self._recall(place, question_of(state["messages"]), trace)
-        done = self._model({**state, "recalled": found, "prefetched": []}, config, runtime)
-        (reply,) = done["messages"]
-        written, place = self._remember(reply, done["injected"]["ids"], place, config, runtime)
-        trace.written(written, by=self._name, line=place.mark["line"])
-        mark = place.left(found=seq, seq=max(seq, self._version(place)))
-        return {**done, "recalled": found, "written": written, "memory_version": mark}
+        cubes = self._readable(place, trace)
+        seq = place.version(cubes)
+        node = RecallNode(self._mos, cube=cubes, limit=self._limit)
+        found = node.find(place, question_of(state["messages"]))
+        trace.recalled(found, seq=seq, line=place.mark["line"], by=self._name)
+        seen: MemoryState = {**state, "recalled": found, "prefetched": []}
+        done = self._model(seen, config, runtime)
+        return {**done, "recalled": found, "memory_version": place.left(found=seq, seq=seq)}
 
-    def _recall(self, place: Place, question: str, trace: Trace) -> tuple[list[Recalled], int]:
-        cubes = [self._own, self._shared]
+    def _readable(self, place: Place, trace: Trace) -> list[str]:
+        """Its own cube, and the shared one as long as it was granted."""
         try:
-            seq = place.version(cubes)
-            found = RecallNode(self._mos, cube=cubes, limit=self._limit).find(place, question)
+            place.version(self._cubes)
         except AccessDenied as refusal:
             trace.tell("refused", cube=refusal.cube, by=self._name)
-            seq = place.version(self._own)
-            found = RecallNode(self._mos, cube=self._own, limit=self._limit).find(place, question)
-        trace.recalled(found, seq=seq, line=place.mark["line"], by=self._name)
-        return found, seq
+            return self._cubes[:1]
+        return self._cubes
 
-    def _remember(
+
+class KeepNode:
+    """Keeps what a member has just said: in its own cube, and in the shared one if it may write.
+
+    A node of its own, so that what is written comes from the checkpoint: a model that is asked
+    again says something else.
+    """
+
+    def __init__(self, mos: MOS, members: Mapping[str, Member], *, cube: str) -> None:
+        self._mos, self._members, self._shared = mos, members, cube
+
+    def __call__(
+        self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
+    ) -> dict[str, Any]:
+        reply = state["messages"][-1]
+        name = str(reply.name)
+        place = place_of(
+            self._mos, _member(name, config), state.get("memory_version"), config, runtime
+        )
+        cubes = [str(home_path(user=None, agent=name))]
+        if self._members[name].may == "write":
+            cubes.append(self._shared)
+        found = self._version(place, cubes)
+        answer = state.get("answer")
+        rests_on = answer["rests_on"] if answer else []
+        written: list[Written] = []
+        for cube in cubes:
+            place, outcome = self._keep(reply, rests_on, cube, place, config, runtime)
+            written.append(outcome)
+        Trace(config, runtime).written(written, by=name, line=place.mark["line"])
+        mark = place.left(found=found, seq=self._version(place, cubes))
+        return {"written": written, "memory_version": mark}
+
+    def _keep(
         self,
-        reply: AIMessage,
+        reply: AnyMessage,
         rests_on: Sequence[str],
+        cube: str,
         place: Place,
         config: RunnableConfig,
         runtime: Runtime[Any] | None,
-    ) -> tuple[list[Written], Place]:
-        """Keep the answer, derived from what it rests on where that is in the same cube's sight."""
-        written: list[Written] = []
-        for cube in [self._own, *([self._shared] if self._writes else [])]:
-            try:
-                place, there = place.writing(cube)
-                write = Writing(self._mos, place.asker, there, config, runtime)
-                done = write(
-                    [(0, reply)],
-                    f"{self._name}:{cube}",
-                    origin=Origin.INFERENCE,
-                    derived_from=rests_on,
-                )
-                written += done.values()
-            except AccessDenied as refusal:
-                reason = str(refusal)
-                written.append(Written(status="rejected", id=None, reason=reason, masked={}))
-        return written, place
+    ) -> tuple[Place, Written]:
+        """What became of it in this cube; a right that ended since is an outcome, no error."""
+        try:
+            place, there = place.writing(cube)
+            write = Writing(self._mos, place.asker, there, config, runtime)
+            about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": rests_on}
+            return place, write([(0, reply)], cube, **about)[0]
+        except AccessDenied as refusal:
+            return place, refused(str(refusal))
 
-    def _version(self, place: Place) -> int:
-        return max(place.version_written(cube) for cube in (self._own, self._shared))
+    def _version(self, place: Place, cubes: Sequence[str]) -> int:
+        return max(place.version_written(cube) for cube in cubes)
+
+
+def _member(name: str, config: RunnableConfig) -> Asker:
+    """A member acts as itself and for nobody."""
+    return Asker(None, name, config.get("configurable", {}).get("thread_id"))
 
 
 def _found(mos: MOS, members: Mapping[str, Member], cube: str, owner: str) -> None:

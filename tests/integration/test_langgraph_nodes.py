@@ -185,6 +185,18 @@ def test_answer_of_a_model_is_kept_as_derived_and_turns_stale_with_its_source(mo
     assert mos.get(kept, user="alice").header.stale
 
 
+def test_answer_whose_source_is_erased_before_it_is_kept_is_not_kept(mos: MOS) -> None:
+    source = mos.add("I live in Porto.", user="alice").id
+    graph = memory_graph(mos, model=FakeListChatModel(responses=["In Porto [1]."])).compile(
+        checkpointer=InMemorySaver(), interrupt_before=["remember"]
+    )
+    graph.invoke(said("Do I live in Porto?"), who("alice"))
+    mos.erase(source, user="alice")
+    state = graph.invoke(None, who("alice"))
+    assert [w["status"] for w in state["written"]] == ["stored", "rejected"]
+    assert texts(mos, "alice") == ["Do I live in Porto?"]
+
+
 def test_model_that_names_memories_which_do_not_exist_is_not_believed(mos: MOS) -> None:
     mos.add("I live in Porto.", user="alice")
     graph = memory_graph(mos, model=FakeListChatModel(responses=["Yes [0] [7] [999]."])).compile()

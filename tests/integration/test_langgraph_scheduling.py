@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -481,24 +482,51 @@ def draining(mos: MOS, control: RunControl, *, saver: Any) -> Any:
 def test_drain_flushes_memory_and_the_run_goes_on_later(
     mos: MOS, asynchronous: bool, by: str
 ) -> None:
-    saver: Any = InMemorySaver()
-    control = MemoryDrain(mos) if by == "control" else RunControl()
-    if by == "saver":
-        saver = TickingSaver(saver, mos)
-    graph = draining(mos, control, saver=saver)
+    saver: Any = InMemorySaver() if by == "control" else TickingSaver(InMemorySaver(), mos)
 
-    def run() -> Any:
+    def run(control: RunControl) -> Any:
         given: Any = (said("I moved to Porto."), who())
+        graph = draining(mos, control, saver=saver)
         if asynchronous:
             return asyncio.run(graph.ainvoke(*given, control=control))
         return graph.invoke(*given, control=control)
 
+    def drained() -> None:
+        if by == "saver":
+            run(RunControl())
+        else:
+            with MemoryDrain(mos) as control:
+                run(control)
+
     with pytest.raises(GraphDrained, match="SIGTERM"):
-        run()
+        drained()
     assert open_tasks(mos) == 0
+    graph = draining(mos, RunControl(), saver=saver)
     assert graph.get_state(who()).next == ("third",)
     graph.invoke(None, who())
     assert sorted(i.text for i in mos.list(user="alice")) == ["I like tea.", "I moved to Porto."]
+
+
+async def test_drain_flushes_in_an_event_loop_without_blocking_it(mos: MOS) -> None:
+    mos.add("Something that waits for its fine stage.", user="alice")
+    async with MemoryDrain(mos) as control:
+        control.request_drain()
+        assert open_tasks(mos) > 0
+    assert open_tasks(mos) == 0
+    async with MemoryDrain(mos):
+        mos.add("Nobody asked for a drain.", user="alice")
+    assert open_tasks(mos) > 0
+
+
+def test_drain_requested_by_a_signal_takes_no_lock_of_the_memory(mos: MOS) -> None:
+    control = MemoryDrain(mos)
+    previous = signal.signal(signal.SIGTERM, lambda *_: control.request_drain("SIGTERM"))
+    try:
+        with mos._rooms.vault.reading(mos._scope(user="alice").principal, action="test"):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert control.drain_reason == "SIGTERM"
 
 
 def test_plain_control_without_the_saver_leaves_the_work_waiting(mos: MOS) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
-from langchain_core.messages import HumanMessage, RemoveMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
@@ -19,9 +19,9 @@ from langgraph.graph import START, StateGraph
 
 from langgraph_memos import (
     Mark,
-    MemOSSaver,
     MemoryState,
     MemoryVersion,
+    MemOSSaver,
     RecallNode,
     RememberNode,
     TickingSaver,
@@ -177,6 +177,30 @@ def test_fork_of_a_fork_has_a_branch_of_that_branch(mos: MOS, saver: Any) -> Non
     assert second != first
     assert texts(mos, user="alice", cube=first) == kept
     assert texts(mos, user="alice", cube=second) == ["I draw maps.", "I moved to Porto."]
+
+
+@both
+def test_nodes_side_by_side_on_a_fork_write_to_one_branch(mos: MOS, run: Run) -> None:
+    graph = StateGraph(MemoryState)
+    graph.add_node("one", RememberNode(mos, roles=("human",)))
+    graph.add_node("two", RememberNode(mos, roles=("ai",)))
+    graph.add_node("end", RecallNode(mos))
+    for node in ("one", "two"):
+        graph.add_edge(START, node)
+    graph.add_edge(["one", "two"], "end")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    both_said = {"messages": [HumanMessage("I moved to Porto."), AIMessage("To Porto, noted.")]}
+    run(compiled, both_said, who())
+    main = texts(mos, user="alice")
+    history = [s for s in compiled.get_state_history(who()) if s.next == ("one", "two")]
+    state = run(compiled, None, asked_by("alice", history[0].config))
+    assert len(state["written"]) == 2
+    assert texts(mos, user="alice") == main
+    (branch,) = branches(mos)
+    assert texts(mos, user="alice", cube=branch) == main
+    assert {m["id"] for m in state["recalled"]} <= {
+        item.id for item in mos.list(user="alice", cube=branch)
+    }
 
 
 def test_branch_can_be_compared_and_merged_back(mos: MOS) -> None:

@@ -19,7 +19,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
-from langgraph.types import Command
+from langgraph.types import Command, RetryPolicy
 
 from langgraph_memos import (
     Member,
@@ -30,7 +30,8 @@ from langgraph_memos import (
     memory_team,
     memory_tools,
 )
-from memos_integrations import MOS, Settings, errors
+from langgraph_memos.asking import asker_of
+from memos_integrations import MOS, AsyncMOS, Settings, errors
 from memos_integrations.cube.header import Relation
 
 
@@ -71,6 +72,9 @@ def mos(tmp_path: Path) -> Iterator[MOS]:
 
 def who(user: str = "alice", thread: str = "t1") -> Any:
     return {"configurable": {"user_id": user, "thread_id": thread}}
+
+
+ME: Any = who()["configurable"]
 
 
 def said(text: str) -> Any:
@@ -210,6 +214,97 @@ def test_what_cannot_be_wired_is_refused_and_left_as_it_is(mos: MOS) -> None:
     joined.add_edge(["chat", "other"], "join")
     joined.waiting_edges.add(((START, "chat"), "join"))
     refused(joined, mos, "waits for START")
+
+
+@both
+def test_forked_thread_of_an_existing_graph_writes_to_a_branch(mos: MOS, run: Any) -> None:
+    graph = add_memory(chat_graph(says("One.", "Two.", "Three.")), mos).compile(
+        checkpointer=InMemorySaver()
+    )
+    run(graph, said("I live in Porto."), who())
+    first = graph.get_state(who()).config
+    run(graph, said("I draw maps."), who())
+    main = texts(mos, user="alice")
+    run(graph, said("I play chess."), {"configurable": {**first["configurable"], **ME}})
+    assert texts(mos, user="alice") == main
+    (branch,) = [cube.path for cube in mos.cubes(user="alice") if "branches" in cube.path]
+    assert "I play chess." in texts(mos, user="alice", cube=branch)
+
+
+async def test_memories_are_shown_to_an_asynchronous_node(mos: MOS) -> None:
+    mos.add("I live in Porto.", user="alice")
+    model = says("Yes.")
+
+    async def chat(state: MessagesState) -> Any:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("chat", chat)
+    graph.add_edge(START, "chat")
+    await add_memory(graph, mos, into="chat").compile().ainvoke(said("In Porto?"), who())
+    assert "I live in Porto." in str(model.asked[0][0].content)
+
+
+def test_node_that_sees_memories_keeps_its_retries_and_its_budget(mos: MOS) -> None:
+    mos.add("I live in Porto. " + "It rains there in winter. " * 30, user="alice")
+    model, failures = says("Yes."), [ConnectionError("away")]
+
+    def chat(state: MessagesState) -> Any:
+        if failures:
+            raise failures.pop()
+        return {"messages": [model.invoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    policy = RetryPolicy(initial_interval=0.001, jitter=False)
+    graph.add_node("chat", chat, retry_policy=policy)
+    graph.add_edge(START, "chat")
+    compiled = add_memory(graph, mos, into="chat", budget_tokens=40).compile()
+    compiled.invoke(said("Do I live in Porto?"), who())
+    shown = str(model.asked[0][0].content)
+    assert shown.endswith("I live in Porto.")
+
+
+def test_asynchronous_facade_is_refused_with_what_to_do(mos: MOS) -> None:
+    graph = add_memory(chat_graph(says("Yes.")), mos)
+    assert graph is not None
+    with pytest.raises(errors.UsageError, match="takes a MOS"):
+        add_memory(chat_graph(says()), AsyncMOS())  # type: ignore[arg-type]
+
+
+# -- who asks -------------------------------------------------------------------------------------
+
+
+def test_context_of_the_run_says_who_asks(mos: MOS) -> None:
+    @dataclass
+    class Context:
+        user_id: str
+
+    graph = StateGraph(MessagesState, context_schema=Context)
+    graph.add_node("chat", lambda state: {"messages": [AIMessage("Yes.")]})
+    graph.add_edge(START, "chat")
+    compiled = add_memory(graph, mos).compile()
+    compiled.invoke(said("I live in Porto."), context=Context("carol"))
+    assert texts(mos, user="carol") == ["I live in Porto.", "Yes."]
+
+
+def test_server_s_user_wins_and_nobody_is_not_the_default_user() -> None:
+    class User:
+        identity = "alice"
+
+    class Server:
+        user: Any = User()
+
+    class Run:
+        server_info = Server()
+        context = None
+
+    assert asker_of({}, Run()).user == "alice"
+    with pytest.raises(errors.AccessDenied, match="bob"):
+        asker_of(who("bob"), Run())
+    Run.server_info.user = None
+    with pytest.raises(errors.UsageError, match="whose memory"):
+        asker_of({}, Run())
+    assert asker_of({}, None).user is None
 
 
 # -- the agent ------------------------------------------------------------------------------------
@@ -357,6 +452,29 @@ def test_team_that_is_forked_leaves_all_its_cubes_alone(mos: MOS) -> None:
     branch = state["memory_version"]["branches"]["teams/acme"]["cube"]
     assert branch.startswith("teams/acme/branches/")
     assert "Tuesday." in texts(mos, user="maya", cube=branch)
+
+
+def test_answer_of_a_member_is_kept_once_when_keeping_is_tried_again(
+    mos: MOS, monkeypatch: Any
+) -> None:
+    model, real, tries = says("Monday.", "Never asked for."), mos.add, []
+
+    def add(*given: Any, **how: Any) -> Any:
+        done = real(*given, **how)
+        if how.get("agent") == "planner":
+            tries.append(done)
+            if len(tries) == 1:
+                raise ConnectionError("lost after the write")
+        return done
+
+    monkeypatch.setattr(mos, "add", add)
+    team = team_of(mos, planner=Member(model))
+    with pytest.raises(ConnectionError):
+        team.invoke(said("When do we paint?"), who("maya"))
+    team.invoke(None, who("maya"))
+    assert len(model.asked) == 1
+    assert texts(mos, agent="planner") == ["Monday."]
+    assert texts(mos, user="maya", cube="teams/acme") == ["Monday.", "When do we paint?"]
 
 
 def test_team_is_built_twice_over_the_same_memory(mos: MOS) -> None:
