@@ -62,7 +62,7 @@ TABLE = by_head(
                  "organisation")),
         ("a an", pattern("be", r"an? (?:\w+ )?employee (?:of|at) ", "works_at", "organisation")),
         ("employed", pattern("be", r"employed (?:\w+ly )?with ", "works_at", "organisation")),
-        ("on", pattern("be have", r"on (?:the )?(?:payroll|staff|books) (?:of|at|for|with) ", "works_at",
+        ("on", pattern("be have", r"on (?:the )?(?:payroll|staff|books|team) (?:of|at|for|with) ", "works_at",
                  "organisation")),
         ("have has got a an my",
          pattern("- have", r"(?:(?:have|has|got) )?(?:an? |my )" + _JOB2 + r"(?:job|position|role|career|post|gig)"
@@ -70,6 +70,26 @@ TABLE = by_head(
         ("have has got a an my",
          pattern("- have", r"(?:(?:have|has|got) )?(?:an? |my )" + _JOB2 + r"(?:job|position|role|career|post|gig)"
                  r" as (?:an? |the )?", "works_as", "trade")),
+        ("been", pattern("have", r"been at (?=[^.,!?]{2,30} (?:for|since)\b)", "works_at", "organisation")),
+        ("accounting marketing sales design research engineering it hr finance security pr consulting "
+         "development testing support logistics admin analytics payroll communications recruiting bookkeeping",
+         pattern("-", r"(?:accounting|marketing|sales|design|research|engineering|it|hr"
+                 r"|finance|security|pr|consulting|development|testing|support|logistics|admin|analytics|payroll"
+                 r"|communications|recruiting|bookkeeping|customer (?:service|support)) (?:at|for) ", "works_at",
+                 "organisation")),
+        ("teach teaches lecture lectures", pattern("- be", r"(?:teach(?:es|ing)?|lectur(?:es?|ing)) (?:\w+ ){0,2}?at ",
+                 "works_at", "organisation")),
+        ("stopped quit finished", pattern("- have", r"(?:stopped|quit|finished) working (?:at|for|with) ", "works_at",
+                 "organisation", denies=True, begins=True)),
+        ("stopped quit finished", pattern("- have", r"(?:stopped|quit|finished) working as (?:an? )?", "works_as",
+                 "job", denies=True, begins=True)),
+        ("stopped quit gave given", pattern("- have", r"(?:stopped|quit|gave up|given up) being (?:an? )?", "works_as",
+                 "job", denies=True, begins=True)),
+        ("retired", pattern("- have be", r"retired from ", "works_at", "organisation", denies=True, begins=True)),
+        ("moved", pattern("- have", r"moved (?:away from|out of) ", "lives_in", "place", denies=True, begins=True)),
+        ("in", pattern("be", r"in (?=[^.,!?]{2,30} (?:these days|nowadays)\b)", "lives_in", "place")),
+        ("work works", pattern("-", r"works? under ", "boss", "name")),
+        ("get gets", pattern("- can", r"gets? by in ", "speaks", "language")),
         ("earn earns make makes",
          pattern("-", _EARN + r"(?:at|with|from) ", "works_at", "organisation")),
         ("earn earns make makes",

@@ -27,7 +27,8 @@ _AGE = re.compile(
     r"|yesterday|last|years)\b|$)".replace(" ", r"\s")
 )
 _KIND = re.compile(
-    r"(?:an? )?(?:[a-z]+ly )?(?P<word>[a-z-]+)(?P<after>[ a-z]*)".replace(" ", r"\s")
+    r"(?:an? )?(?:(?:[a-z]+ly|strict|lifelong|committed|proud|devoted|devout|life-long|longtime|long-time) )?"
+    r"(?P<word>[a-z-]+)(?P<after>[ a-z]*)".replace(" ", r"\s")
 )
 _BECAME = re.compile(r"(?:went|became|gone|turned)\s(?:an?\s)?(?P<diet>[a-z-]+)\b")
 _BEEN = re.compile(r"been\s(?:an?|the)\s")
@@ -148,6 +149,13 @@ def _be(clause: Clause) -> Iterator[Fact]:
     yield from _be_word(clause)
 
 
+_PAPERS = re.compile(
+    r"(?:have |has |hold |holds |got )?(?:an? |dual |both )?(?P<v>[a-z]+) (?:citizenship|passport|nationality|roots)\b".replace(
+        " ", r"\s"
+    )
+)
+
+
 def _been(clause: Clause) -> Iterator[Fact]:
     """``I've been a nurse for ten years``."""
     been = _BEEN.match(clause.folded, clause.rest, clause.to) if clause.aux == "have" else None
@@ -219,12 +227,17 @@ def _at_work(clause: Clause, at: int) -> Iterator[Fact]:
         yield attributed(clause, where, value.text, negated=clause.denied)
 
 
-_HAVING = ("have ", "has ", "developed ", "suffer ", "suffers ")
+_HAVING = ("have ", "hold ", "holds ", "has ", "developed ", "suffer ", "suffers ")
 
 
 def _have(clause: Clause) -> Iterator[Fact]:
     """``I have a dog called Rex``, ``we have two kids``, ``I have a nut allergy``."""
     if clause.aux == "" and not clause.folded.startswith(_HAVING, clause.rest):
+        return
+    papers = _PAPERS.match(clause.folded, clause.rest, clause.to)
+    if papers is not None and papers["v"] in NATIONALITIES and "roots" not in papers[0]:
+        text = clause.turn.text[papers.start("v") : papers.end("v")]
+        yield attributed(clause, "nationality", text, negated=clause.denied)
         return
     named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to) or _HAVE_THEN_NAME.match(
         clause.folded, clause.rest, clause.to

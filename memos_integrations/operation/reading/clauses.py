@@ -58,9 +58,9 @@ _QUESTION_START = re.compile(
 _CUT = re.compile(
     r",?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|as|yet)\s+"
     r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
-    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now"
+    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now|his|her"
     r"|that's|these\sdays)\b)"
-    r"|;\s*|\s+[-–—]{1,3}\s+|\s*[()]\s*|:\s+|…|\.{3}|,?\s+but\s+|,?\s+even though\s+"
+    r"|;\s*|\s+[-–—]{1,3}\s+|\s*[()]\s*|:\s+|\s+=\s+|…|\.{3}|,?\s+but\s+|,?\s+even though\s+"
 )
 _CARRIED = re.compile(
     r",?\s+(?:and|then|and then|and also)\s+(?=(?:(?:am|also|now|have|just|really|currently)\s+)?"
@@ -91,7 +91,7 @@ _OPENER = re.compile(
     r"|as a matter of fact|in reality|in truth|to be fair|to be clear|just fyi|fwiw|ngl|imo|also"
     r"|good to know|one more thing|another thing|so yeah|anyway so|as of (?:today|now|this \w+)|from now on"
     r"|for context|some context|some background|about me|a bit about me|little update|small update|life update"
-    r"|heads up|heads-up|by now|after all|more and more|at last|at long last|good for me|thankfully|happily"
+    r"|heads up|heads-up|by now|in my (?:free|spare) time|after all|more and more|at last|at long last|good for me|thankfully|happily"
     r"|surprisingly|funnily enough|interestingly|weirdly|strangely|meanwhile|since then|until recently"
     r"|(?:as of|from|starting|effective) (?:this |last )?(?:january|february|march|april|may|june|july|august|september"
     r"|october|november|december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|week|month|year|spring|summer"
@@ -100,14 +100,18 @@ _OPENER = re.compile(
 )
 _VOCATIVE = re.compile(r"(?!Home)(?<!:\s)[A-Z][a-z]{1,15}[,!]\s+")
 _SUBJECT = re.compile(
-    r"(?P<me>i|we)(?:\b|(?=m\b|ve\b))|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
+    r"(?P<me>i|we|(?:both|all|the\stwo|the\sthree)\sof\sus|my\sfamily\sand\si|my\s[a-zé-]{2,12}\sand\si)(?:\b|(?=m\b|ve\b))|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
     r"|youngest|middle|new|old|late|dear|lovely|beautiful|sweet|baby|step|only)[\s-]+){0,2}"
     r"(?P<relation>[a-zé-]{2,12})(?!'s)(?:,)?\b|"
 )
 _LEFT_OUT = re.compile(
-    r"(?:based|living|residing|employed|working|allergic|married|engaged|studying)\s(?:in|at|as|to|for|by|with|out)\b"
+    r"(?P<adv>(?:just|recently|finally|currently|now|still|newly|happily|also)\s)?(?:(?P<be>(?:based|living|residing"
+    r"|employed|working|allergic|married|engaged|studying)\s(?:in|at|as|to|for|by|with|out))"
+    r"|(?P<was>(?:born|raised)\s(?:in|on|and))|(?P<did>(?:moved|relocated)\s(?:back\s|over\s)?(?:to|from|in)"
+    r"|(?:live|reside)\sin|works?\s(?:at|for|as)|started\s(?:at|as|working|a\snew)|joined|(?:got|landed)\s(?:a\s(?:new\s)?(?:job|position|role)|hired|married"
+    r"|engaged)|switched\s(?:jobs|to\sa)|changed\s(?:jobs|employers|careers)|became\san?|left|quit|turned\s[0-9]))\b"
 )
-"""Begins a statement whose ``I am`` is left out."""
+"""Begins a statement whose ``I`` or ``I am`` is left out."""
 _NAME = re.compile(
     r"(?P<name>[A-Z][\w’'-]{1,24}?(?:\s[A-Z][\w’-]{1,24}){0,2})(?=\s|'s\s|’s\s|'ll\s)"
 )
@@ -117,7 +121,7 @@ _PREDICATE = re.compile(
     r"|personally|never|no longer|sometimes|often|kind of|kinda|sort of|officially|honestly"
     r"|generally|originally|previously|once|certainly|secretly|both|so)\s+){0,3})"
     r"(?:(?P<aux>'?m\b|am|'re|are|'s|is|was|were|'ve got|have got|has got|'?ve\b|have|has|had|'ll|will|'d|would|do|does|did|can"
-    r"|cannot|could|should|must|may|used to|ain't|won't|can't|'d better)(?P<no>n'?t| not| never"
+    r"|cannot|could|should|must|may|used to|ain't|won't|can't|cant\b|'d better)(?P<no>n'?t| not| never"
     r"| no longer)?(?:\s+|$)(?P<more>(?:(?:really|actually|just|also|still|currently|now|always"
     r"|totally|absolutely|simply|truly|recently|finally|usually|mostly|both|all|only|even|already"
     r"|definitely|never|no longer|not|quite|very|so|super|pretty|officially|thinking of|kind of"
@@ -127,7 +131,7 @@ _AUX = {
     "'m": "be", "m": "be", "ve": "have", "am": "be", "'re": "be", "are": "be", "'s": "be", "is": "be", "ain't": "be",
     "was": "was", "were": "was", "'ve got": "have", "have got": "have", "has got": "have", "'ve": "have", "have": "have", "has": "have", "had": "had",
     "'ll": "will", "will": "will", "won't": "will", "do": "", "does": "", "did": "did",
-    "can": "can", "cannot": "can", "can't": "can", "used to": "used",
+    "can": "can", "cannot": "can", "can't": "can", "cant": "can", "used to": "used",
 }  # fmt: skip
 _ANYMORE = re.compile(r"\b(?:any ?more|any longer)\b")
 
@@ -285,8 +289,11 @@ def _begun(
         return _with_predicate(clause, subject.end())
     if subject is not None and subject["mine"]:
         return _of_mine(clause, subject)
-    if _LEFT_OUT.match(folded, start, to):
-        return clause._replace(aux="be", rest=start, cut_short=True)
+    left_out = _LEFT_OUT.match(folded, start, to)
+    if left_out is not None:
+        aux = "be" if left_out["be"] else "was" if left_out["was"] else ""
+        rest = left_out.end("adv") if left_out["adv"] else start
+        return clause._replace(aux=aux, rest=rest, cut_short=True)
     name = _NAME.match(turn.text, start, to)
     if name is None or not nameable(name["name"].split()[0]):
         return clause._replace(subject="", rest=to)
@@ -344,7 +351,7 @@ def _with_predicate(clause: Clause, at: int) -> Clause:
     if found["no"] in {"n't", "nt"} and aux == "ca":
         aux = "can"
     words = f"{found['adv'] or ''}{found['more'] or ''}"
-    denied = bool(found["no"]) or aux in {"won't", "can't", "cannot", "ain't"}
+    denied = bool(found["no"]) or aux in {"won't", "can't", "cant", "cannot", "ain't"}
     denied = denied or any(word in words for word in ("never ", "no longer ", "not "))
     denied = denied or _ANYMORE.search(clause.folded, at, clause.to) is not None
     return clause._replace(rest=found.end(), aux=_AUX.get(aux, aux), denied=denied)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memos_integrations.cube.facts import Fact, TurnText
-from memos_integrations.operation.reading import shapes
+from memos_integrations.operation.reading import anaphora, shapes
 from memos_integrations.operation.reading.clauses import Clause, undated, within
 from memos_integrations.operation.reading.frames import Told, ended, fact, namings, values_of
 from memos_integrations.operation.reading.naming import DEAR, RELATION, Naming, named, spaced
@@ -29,6 +29,8 @@ class Heard:
     """What the clause before left to the next."""
 
     clause: Clause
+    found: Sequence[Fact] = ()
+    """What it stated."""
     naming: Naming | None = None
     """The attribute it spoke of without saying what it is now."""
     taken_back: bool = False
@@ -58,7 +60,7 @@ _PLURALS = {"job": "works_at", "jobs": "works_at", "employer": "works_at", "empl
             "careers": "works_as", "profession": "works_as", "professions": "works_as"}  # fmt: skip
 _ECHO = spaced(
     r"(?P<who>(?:it|that|this|he|she|they)(?:'s| is| was|'re| are| would be|'d be| has to be)|i(?:'m| am|m)|we(?:'re"
-    r" | are)|am|is|are|moved)?\s?(?P<now>(?:now |currently |actually |today |these days |called |named |instead "
+    r" | are)|am|is|are|moved)?\s?(?P<now>(?:now |currently |actually |[a-z]{3,12}ly |today |these days |called |named |instead "
     r"|rather |only )*)(?:(?:at|in|for|with|as|to|by) )?"
 )
 
@@ -73,6 +75,7 @@ def facts(clause: Clause, heard: Heard | None) -> Iterator[Fact]:
     gap = clause.folded[heard.clause.to : clause.at].strip()
     if clause.folded.startswith(_BACKWARDS.get(gap, _THATS), clause.at):
         yield from _named_after(clause, heard.clause, gap)
+    yield from anaphora.facts(clause, heard.clause, heard.found)
 
 
 _THATS = ("that", "this is", "it's", "it is", "which is", "and that")
@@ -85,8 +88,8 @@ def heard(clause: Clause, found: Sequence[Fact]) -> Heard:
     if last is not None:
         shape = _shape_of(last.attribute)
         if shape is None or not last.negated or not last.single:
-            return Heard(clause)
-        return Heard(clause, Naming(last.subject, last.attribute, shape), taken_back=True)
+            return Heard(clause, found)
+        return Heard(clause, found, Naming(last.subject, last.attribute, shape), taken_back=True)
     return _opened(clause)
 
 
@@ -110,8 +113,8 @@ def _opened(clause: Clause) -> Heard:
         if heard is not None:
             return heard
     if "chang" in words or "switch" in words:
-        return Heard(clause, _changed_it(clause))
-    return Heard(clause, _topic(clause) if words.startswith(_SPEAKS_OF) else None)
+        return Heard(clause, (), _changed_it(clause))
+    return Heard(clause, (), _topic(clause) if words.startswith(_SPEAKS_OF) else None)
 
 
 def _new_one(clause: Clause, words: str) -> Heard | None:
@@ -120,7 +123,7 @@ def _new_one(clause: Clause, words: str) -> Heard | None:
         return None
     begun = _HAVE_NEW.match(clause.folded, clause.at, clause.to)
     phrase = named(clause, begun.end(), bare=True, new=True) if begun else None
-    return Heard(clause, phrase[0]) if phrase and _alone_to(clause, phrase[1]) else None
+    return Heard(clause, (), phrase[0]) if phrase and _alone_to(clause, phrase[1]) else None
 
 
 def _alone(clause: Clause, words: str) -> Heard | None:
@@ -135,7 +138,7 @@ def _alone(clause: Clause, words: str) -> Heard | None:
         return None
     if own is None and not may_be_form(clause.turn):
         return None
-    return Heard(clause, phrase[0], label=own is None)
+    return Heard(clause, (), phrase[0], label=own is None)
 
 
 def _alone_to(clause: Clause, at: int) -> bool:
@@ -152,7 +155,7 @@ def _was(clause: Clause, words: str) -> Heard | None:
         return None
     phrase = named(clause, clause.at)
     was = _WAS.match(clause.folded, phrase[1], clause.to) if phrase else None
-    return Heard(clause, phrase[0], taken_back=True) if phrase and was else None
+    return Heard(clause, (), phrase[0], taken_back=True) if phrase and was else None
 
 
 def _changed_it(clause: Clause) -> Naming | None:
@@ -201,7 +204,7 @@ _NEW = re.compile(r"\b(?:now|but|instead|rather|these days|currently|since)\b")
 def _joins(before: Heard, gap: str, found: re.Match[str], words: str) -> bool:
     """Whether the clause can be the value of what was heard."""
     if before.label:
-        return gap.startswith(":") and not found["who"]
+        return gap.lstrip()[:1] in {":", "=", "-"} and not found["who"]
     who, said_now = found["who"] or "", bool(found["now"])
     it = who.startswith(("it", "that", "this", "they", "he", "she", "is", "are"))
     new = said_now or _NEW.search(gap) is not None or _NEW.search(words) is not None
@@ -216,8 +219,8 @@ _THAT = spaced(
 )
 _MINE = spaced(rf"(?:my|our) (?P<dear>{DEAR}{{0,2}})(?P<relation>{RELATION})(?=,|[\s.!]*$)")
 _JOINED = spaced(
-    r"(?:i|we) (?:(?:just |recently |finally )?(?:got|are|were|have been|'re) (?:now |happily )?(?:married|engaged|dating"
-    r"|hitched)|tied the knot|married)\b"
+    r"(?:i|we)(?: just| recently| finally)?(?:(?:'re|'ve been| got| are| were| have been)(?: now| happily| both)?"
+    r" (?:married|engaged|dating|hitched)| tied the knot| married)\b"
 )
 _LAST_NAME = re.compile(r"(?:^|\s)(?P<name>[A-Z][\w’-]{1,24}(?:\s[A-Z][\w’-]{1,24})?)$")
 _PLACED = re.compile(r"\b(?:in|at|for|with|of|is|was|called)\s(?=[A-Z])")

@@ -35,7 +35,7 @@ _BE = (
 )
 _ADVERBS = (
     r"(?:[,:] ?| (?:now|currently|actually|still|simply|officially|definitely|again|today|called"
-    r"|named|listed as|probably still|in fact|as of \w+|and always will be|and has always been"
+    r"|[a-z]{3,12}ly|named|listed as|hands down|without a doubt|of course|probably still|in fact|as of \w+|and always will be|and has always been"
     r"|and remains|already|just|only|of course|obviously|also|the name(?: of)?|on|in fact))*"
 )
 _NEGATION = r"(?P<no>n't| not| no longer| never)?"
@@ -46,8 +46,8 @@ _FROM_TO = spaced(
 )
 _LINK = spaced(
     r"(?: (?:is|are|remains|became|has (?:now |since )?become|has (?:always )?been|would be|isn't"
-    r"|aren't|is going to remain)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
-    r"|actually|definitely|officially|also|and always will be|really|by far|probably still|just"
+    r"|aren't|is going to remain|will always be|used to be)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
+    r"|[a-z]{3,12}ly|also|and always will be|by far|hands down|without a doubt|just|of course"
     r"|simply|again))* (?=(?:my|our|home|where|what|who|the|[a-z][\w-]{1,24}'s) ?)"
 )
 _AFTER_NAMING = spaced(
@@ -58,10 +58,12 @@ _AFTER_NAMING = spaced(
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")
 _CLEFT_REST = spaced(r" (?:that |where |which |who |whom )?(?=(?:i|we|my|[a-z][\w-]{1,24})\b)")
 _INVERSE = spaced(
-    r" (?:now |currently |recently |just |has |have |since )*(?:employs|employ|hired|employed|pays"
-    r"|recruited|took on|signed on|gives work to) (?P<who>me|us|my (?P<kin>[a-z]+)|(?P<name>[a-z][\w-]+))"
+    r" (?:now |currently |recently |just |has |have |since )*(?:(?P<employs>employs|employ|hired|employed|pays"
+    r"|recruited|took on|signed on|gives work to|poached|headhunted)|(?P<leads>manages|supervises|oversees|line-manages)"
+    r"|(?P<took>took|taken)(?= me on)) (?P<who>me|us|my (?P<kin>[a-z]+)|(?P<name>[a-z][\w-]+))(?: on)?"
     r"(?P<as> (?:on )?as (?:an? |the |their )?)?"
 )
+_PAYS = spaced(r" (?:now |currently )?(?:pays? my (?:bills|salary|wages|rent)|signs my pay[a-z]+)")
 
 
 class Told(NamedTuple):
@@ -196,7 +198,7 @@ def _value_first_told(clause: Clause) -> Iterator[Told]:
     link = _LINK.search(clause.folded, clause.at, clause.to)
     if link is None or link.start() == clause.at or link.start() - clause.at > _LONGEST_VALUE:
         return
-    negated = bool(link["no"]) or "n't" in link[0]
+    negated = bool(link["no"]) or "n't" in link[0] or "used" in link[0]
     for naming in namings(clause, link.end()):
         found = list(_before(naming, clause, link.start()))
         for value in found:
@@ -269,16 +271,25 @@ def _cleft_told(clause: Clause) -> Iterator[Told]:
 
 
 def _inverse_told(clause: Clause) -> Iterator[Told]:
-    """``Bosch employs me``, ``Bosch hired my brother as a cook``."""
+    """``Bosch employs me``, ``Bosch hired my brother as a cook``, ``Petra manages me``."""
+    pays = _PAYS.search(clause.folded, clause.at, clause.to)
+    if pays is not None:
+        naming = Naming(clause.me, "works_at", shapes.company)
+        yield from (
+            Told(naming, v, False)
+            for v in _filling(naming, within(clause, pays.start()), clause.at)
+        )
+        return
     found = _INVERSE.search(clause.folded, clause.at, min(clause.to, clause.at + 120))
     who = _employed(clause, found) if found is not None else None
     if found is None or who is None:
         return
-    naming = Naming(who, "works_at", shapes.company)
+    leads = Naming(who, "boss", shapes.person) if found["leads"] else None
+    naming = leads or Naming(who, "works_at", shapes.company)
     firm = _filling(naming, within(clause, found.start()), clause.at)
-    if not firm or not (found["as"] or shapes.ends(clause, found.end("who"))):
+    if not firm or not (found["as"] or shapes.ends(clause, found.end())):
         return
-    yield Told(naming, firm[0], False, begins=True)
+    yield Told(naming, firm[0], False, begins=not leads)
     if found["as"]:
         job = Naming(who, "works_as", shapes.occupation)
         for value in values_of(job, clause, found.end()):

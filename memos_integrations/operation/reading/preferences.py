@@ -61,7 +61,7 @@ TABLE = by_head(
 _CARE = re.compile(r"care\s(?:much\s|all\sthat\smuch\s|a\slot\s)?for\s" + _NOT.replace(" ", r"\s"))
 _FAN = re.compile(
     r"(?:an?\s)?(?:(?:huge|big|massive|real|true|total|avid|lifelong|passionate|keen|great|absolute|bit\sof\sa|die-hard)"
-    r"\s){0,2}(?P<v>[a-z][\w-]*(?:\s[a-z][\w-]*)?)\s(?:fan|lover|enthusiast|aficionado|addict|nerd|geek|person)"
+    r"\s){0,2}(?P<v>[a-z][\w-]*(?:\s[a-z][\w-]*)?)\s(?:fan|lover|enthusiast|aficionado|addict|nerd|geek|(?<=cat\s)person|(?<=dog\s)person|(?<=tea\s)person|(?<=coffee\s)person)"
     r"(?=[\s.,!;]|$)"
 )
 _NO_FAN = frozenset(

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import (
+    anaphora,
     attributes,
     changes,
     events,
@@ -63,9 +64,11 @@ READERS = (
     Reader(frames.value_first, among=(_NAMING, _LINKS)),
     Reader(frames.value_first, among=(_words("the"), _LINKS, _RELATIVES)),
     Reader(frames.cleft, among=(_words("it"), _words("i we my"))),
-    Reader(frames.inverse, among=(_words("employs employ hired employed pays recruited took signed"),)),
+    Reader(frames.inverse, among=(_words("employs employ hired employed pays pay recruited took taken signed signs "
+                                          "manages supervises oversees poached headhunted gives"),)),
     Reader(owned.apposed, among=(frozenset(RELATIONS),)),
     Reader(owned.introduced, among=(_words("me name named called christened"),)),
+    Reader(anaphora.named_at_once, among=(_words("named called"), _words("him her it them"))),
     Reader(owned.related, among=(_words("s"), frozenset(RELATIONS))),
     Reader(owned.in_the_role, _words("as being speaking working since")),
     Reader(favourites.facts, among=(_words("best most than favourite favorite fav fave beats tops "

@@ -14,6 +14,7 @@ from memos_integrations.operation.reading.clauses import Clause
 from memos_integrations.operation.reading.entities import PLACES
 from memos_integrations.operation.reading.numbers import WORDS
 from memos_integrations.operation.reading.phrasing import birthday_of
+from memos_integrations.operation.reading.stating import GAP
 from memos_integrations.operation.reading.values import Value
 from memos_integrations.operation.reading.vocabulary import (
     DIETS,
@@ -167,7 +168,7 @@ def person(clause: Clause, at: int) -> Value | None:
     """Somebody's name; in lower case only after ``called``."""
     found = values.name(clause, at)
     if found is not None and not _is_no_name(found.text):
-        return None if clause.folded[found.to : found.to + 2] == "'s" else found
+        return None if clause.folded.startswith("'s", found.to, clause.to) else found
     called = clause.folded[max(0, at - 7) : at].endswith(("called ", "named "))
     if not called or not clause.lower:
         return None
@@ -253,9 +254,5 @@ def never(clause: Clause, at: int) -> Value | None:
 
 def ends(clause: Clause, at: int) -> bool:
     """Whether nothing follows that could turn the value into something else."""
-    dated = any(0 <= span.at - at <= _GAP for span in clause.times)
+    dated = any(0 <= span.at - at <= GAP for span in clause.times)
     return dated or _OVER.match(clause.folded, at, clause.to) is not None
-
-
-_GAP = 4
-"""Characters of a blank and a preposition before a date."""

@@ -83,14 +83,19 @@ def stated(clause: Clause, table: dict[str, list[Pattern]]) -> Iterator[Fact]:
 
 
 _FINISHED = re.compile(
-    r"[\s.!,)]*(?:(?:now|currently|these days|at the moment|right now|since .{1,30}|for .{1,30}|and (?:love|loving)"
+    r"[\s.!)]*(?:,.*)?(?:(?:now|currently|these days|at the moment|right now|since .{1,30}|for .{1,30}|and (?:love|loving)"
     r" it)[\s.!]*)?$".replace(" ", r"\s")
 )
 
 
 def _finished(clause: Clause, last: Value) -> bool:
     """Whether the clause ends with its value: ``Living in Rome.``, not ``Living in Rome is fun``."""
-    return _FINISHED.match(clause.folded, last.to, clause.to) is not None
+    dated = any(0 <= span.at - last.to <= GAP for span in clause.times)
+    return dated or _FINISHED.match(clause.folded, last.to, clause.to) is not None
+
+
+GAP = 4
+"""Characters of a blank and a preposition before a date."""
 
 
 def attributed(

@@ -164,13 +164,18 @@ def _named(clause: Clause, found: re.Match[str]) -> Value | None:
 
 
 def name(clause: Clause, at: int) -> Value | None:
-    """A person's (or an animal's) name."""
+    """A person's (or an animal's) name, ``a woman named`` before it left out."""
+    kind = _SOMEBODY.match(clause.folded, at, clause.to)
+    at = kind.end() if kind else at
     found = _NAMED.match(clause.turn.text, at, clause.to)
     if found is None or found[0].split()[0].lower() in NO_NAMES:
         return None
     return None if found[0].lower() in NATIONALITIES | _FAITHS else _named(clause, found)
 
 
+_SOMEBODY = re.compile(
+    r"(?:an?|the|this|some)\s(?:[a-z-]+\s){1,3}?(?:named|called|(?:whose|by\sthe)\sname\s(?:is|of))\s"
+)
 _FAITHS = frozenset(
     "catholic protestant christian muslim jewish hindu buddhist sikh mormon orthodox atheist "
     "republican democrat european african asian american".split()
