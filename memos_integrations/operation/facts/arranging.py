@@ -59,11 +59,15 @@ def slots_of(tx: Transaction, items: Iterable[int]) -> set[Slot]:
 
 
 def _undisputed(tx: Transaction, cid: int, key: bytes) -> bool:
-    """Whether every fact the slot ever had says the same: nothing to arrange, however many."""
+    """Whether no fact the slot ever had contradicts another: nothing to arrange, however many.
+
+    None is denied, and either all say the same or each may hold beside the others.
+    """
     row = tx.execute(
-        "SELECT (SELECT min(value) FROM fact WHERE cid = ?1 AND slot = ?2 AND negated = 0) = "
+        "SELECT NOT EXISTS (SELECT 1 FROM fact WHERE cid = ?1 AND slot = ?2 AND negated = 1) "
+        "AND ((SELECT min(value) FROM fact WHERE cid = ?1 AND slot = ?2 AND negated = 0) = "
         "(SELECT max(value) FROM fact WHERE cid = ?1 AND slot = ?2 AND negated = 0) "
-        "AND NOT EXISTS (SELECT 1 FROM fact WHERE cid = ?1 AND slot = ?2 AND negated = 1)",
+        "OR NOT EXISTS (SELECT 1 FROM fact WHERE cid = ?1 AND slot = ?2 AND single = 1))",
         (cid, key),
     ).fetchone()
     return bool(row[0])

@@ -6,9 +6,11 @@ Called by the verbs with an open governed reading; every row has passed the acce
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 
 from memos_integrations.cube.facts import FactKind
 from memos_integrations.cube.filters import Filter
@@ -17,7 +19,7 @@ from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault.governed import Pick
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
-from memos_integrations.operation.facts.keys import folded
+from memos_integrations.operation.facts.keys import folded, slot_key
 from memos_integrations.operation.facts.slots import TRUST_ORDER
 
 
@@ -83,14 +85,37 @@ def find_facts(
 def _rows(
     reading: Reading, cids: Sequence[int], asked: Asked, where: Filter | None
 ) -> list[Stored]:
-    found = reading.connection.execute(
-        "SELECT iid FROM fact WHERE cid IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(cids)),),
-    ).fetchall()
     pick: Pick = "kept" if asked.history else "searchable"
-    items = [iid for (iid,) in found]
+    items = _numbers(reading.connection, cids, asked)
     rows = reading.governed.items(items, cids=cids, pick=pick, where=where)
     return rows if asked.history else [row for row in rows if _holds(row, asked)]
+
+
+def _numbers(link: sqlite3.Connection, cids: Sequence[int], asked: Asked) -> list[int]:
+    """Item rows among which the facts asked for are: by their slots, where these are known."""
+    if asked.subject is None or asked.attributes is None:
+        sql = "SELECT iid FROM fact WHERE cid IN (SELECT value FROM json_each(?))"
+        return [iid for (iid,) in link.execute(sql, (json.dumps(list(cids)),))]
+    found: list[int] = []
+    for cid in cids:
+        owners = [owner for (owner,) in link.execute(_OWNERS, {"cid": cid})]
+        for owner, attribute in product(owners, asked.attributes):
+            slot = (cid, slot_key(owner, asked.subject, attribute))
+            found += [iid for (iid,) in link.execute(_OF_SLOT, slot)]
+    return found
+
+
+# A loose scan of the index: one step per owner, however many facts there are.
+_OWNERS = """
+WITH RECURSIVE some(owner) AS (
+    SELECT min(owner) FROM item WHERE cid = :cid AND drawn_from IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(i.owner) FROM item i
+            WHERE i.cid = :cid AND i.drawn_from IS NOT NULL AND i.owner > some.owner)
+    FROM some WHERE some.owner IS NOT NULL)
+SELECT owner FROM some WHERE owner IS NOT NULL
+"""
+_OF_SLOT = "SELECT iid FROM fact WHERE cid = ? AND slot = ?"
 
 
 def _holds(row: Stored, asked: Asked) -> bool:
