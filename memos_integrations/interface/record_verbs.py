@@ -275,8 +275,9 @@ class RecordVerbs(Verbs):
         """The records of a space, such as ``"langchain.bytes/docs"``, in one cube.
 
         By default in the asker's home. ``session`` says which conversation they belong to: what
-        is written goes when that is erased, and only its own are seen and deleted. ``agent`` says
-        who acts. Values are opaque, so nothing in them is masked for whom the cube is shared with.
+        is written goes when that is erased (a key of another one is taken over), and only its own
+        are seen and deleted. ``agent`` says who acts. Values are opaque, so nothing in them is
+        masked for whom the cube is shared with.
         """
         scope = self._scope(user, agent, session, cube)
         scope.cube  # noqa: B018  -- raises for several
