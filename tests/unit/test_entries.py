@@ -584,3 +584,15 @@ def test_a_checkup_and_a_summary_leave_values_as_they_are(topics: MOS) -> None:
     topics.work()
     assert topics.count(user="alice") == 8
     assert len(topics.find_entries(NS, query="standup", user="alice")) == 8
+
+
+def test_all_that_a_name_ever_held_is_erased_by_its_source(mos: MOS) -> None:
+    put(mos, {"dish": "wombatsoup"})
+    mos.delete_entry(NS, "k", user="alice")
+    put(mos, {"dish": "wombatpie"})
+    put(mos, {"dish": "rice"}, "other")
+    receipt = mos.erase(source=source_of(NS, "k"), user="alice")
+    assert (receipt.counts["entries"], receipt.scan.found) == (2, 0)
+    assert (held(mos), held(mos, "other")) == (None, {"dish": "rice"})
+    raw = b"".join(path.read_bytes() for path in Path(mos.path).parent.iterdir() if path.is_file())
+    assert b"wombat" not in raw
