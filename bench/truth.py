@@ -3,8 +3,8 @@
 In the style of MEME's three questions: *cascade* (a corrected source updates or withdraws what
 rests on it, directly and over steps), *absence* (what was not told is answered as not known),
 *deletion* (what was deleted or erased is gone wherever one may look). Seeded, without a language
-model and without an embedder; half of the statements are worded in ways the rules were not written
-for (``held-out``). A case is right only if everything it looks at is right.
+model and without an embedder. Wordings come in three sets (``truth_topics``): ``plain``, and two
+that the rules were not written for. A case is right only if everything it looks at is right.
 """
 
 from __future__ import annotations
@@ -16,78 +16,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
+from bench.truth_topics import SECOND, TOPICS, Topic
 from memos_integrations import MOS, Settings
 from memos_integrations.interface.answers import Answer
 from memos_integrations.testing.fakes import ManualClock
 
 SEED = 20_260_101
+Wording = Literal["plain", "held_out_1", "held_out_2"]
+WORDINGS: tuple[Wording, ...] = ("plain", "held_out_1", "held_out_2")
 _DAY = 86_400.0
 
 
-@dataclass(frozen=True)
-class Topic:
-    """Something people tell of themselves: how, how it changes, how one asks for it."""
-
-    name: str
-    values: tuple[str, ...]
-    plain: tuple[str, ...]
-    held_out: tuple[str, ...]
-    change: tuple[str, ...]
-    change_held_out: tuple[str, ...]
-    questions: tuple[str, ...]
-
-
-TOPICS = (
-    Topic(
-        "home",
-        ("Lisbon", "Oslo", "Kyoto", "Toronto", "Prague", "Nairobi", "Denver", "Vienna"),
-        ("I live in {v}.", "I'm living in {v}."),
-        (
-            "Home for me is {v} these days.",
-            "I've been living over in {v} for a while.",
-            "We have a small flat in {v}, that's where I live.",
-        ),
-        ("I moved to {v}.", "I live in {v} now."),
-        ("I've just relocated to {v}.", "Big news: I'm now living in {v}!"),
-        ("Where do I live?", "Which city do I live in?"),
-    ),
-    Topic(
-        "employer",
-        ("Siemens", "Spotify", "Deloitte", "Lufthansa", "Nestle", "Adobe", "Philips", "Volvo"),
-        ("I work at {v}.", "I work for {v}."),
-        (
-            "I'm employed at {v}.",
-            "My employer is {v}, in case you wonder.",
-            "I have been working for {v} since spring.",
-        ),
-        ("I work at {v} now.", "I started working at {v}."),
-        ("I changed jobs and I'm working for {v} now.", "I got a new job at {v}."),
-        ("Where do I work?", "Who do I work for?"),
-    ),
-    Topic(
-        "profession",
-        ("nurse", "plumber", "lawyer", "baker", "pilot", "teacher", "dentist", "journalist"),
-        ("I'm a {v}.", "I work as a {v}."),
-        (
-            "I make my living as a {v}.",
-            "By profession I am a {v}.",
-            "I've been a {v} for nine years.",
-        ),
-        ("I work as a {v} now.", "I'm a {v} now."),
-        ("These days I'm working as a {v}.", "I became a {v}."),
-        ("What is my job?", "What do I do for a living?"),
-    ),
-    Topic(
-        "colour",
-        ("green", "purple", "orange", "blue", "yellow", "red", "pink", "grey"),
-        ("My favourite colour is {v}.", "My favorite colour is {v}."),
-        ("My absolute favourite colour is {v}.", "{v} is my favourite colour."),
-        ("My favourite colour is {v} now.", "My favourite colour is now {v}."),
-        ("My favourite colour has changed to {v}.", "Now my favourite colour is {v}."),
-        ("What is my favourite colour?", "What's my favourite colour?"),
-    ),
-)
 _OTHERS = ("Tom", "Priya", "Sofia", "Marcus", "Elena", "Yuki")
 _SMALL_TALK = (
     "The weather was awful today.",
@@ -115,7 +56,7 @@ class Case:
 
     category: str
     kind: str
-    held_out: bool
+    wording: Wording
     run: Callable[[Person], list[str]]
     """What was wrong; empty when nothing was."""
 
@@ -172,22 +113,53 @@ class Person:
 def cases(seed: int = SEED) -> list[Case]:
     """Every case of the benchmark, in a fixed order."""
     rng = random.Random(seed)
-    return [*_cascades(rng), *_absences(rng), *_deletions(rng)]
+    first = [*_cascades(rng), *_absences(rng), *_deletions(rng)]
+    return [*first, *_second(random.Random(seed + 2))]
 
 
-def _wordings(topic: Topic) -> Iterator[tuple[str, bool]]:
-    yield from ((words, False) for words in topic.plain)
-    yield from ((words, True) for words in topic.held_out)
+def _second(rng: random.Random) -> Iterator[Case]:
+    """The cases of ``held_out_2``: every wording in every category."""
+    for topic in SECOND:
+        changes = topic.change_held_out
+        kinds = _BY_SOURCE if topic.single else {k: _BY_SOURCE[k] for k in _OF_MANY}
+        others = [each for each in SECOND if _apart(each, topic)]
+        for n, words in enumerate(topic.held_out):
+            old, new = rng.sample(topic.values, 2)
+            ask = rng.choice(topic.questions)
+            if changes:
+                run = _told_anew(words, changes[n % len(changes)], old, new, ask)
+                yield Case("cascade", "new message", "held_out_2", run)
+            for kind, make in kinds.items():
+                yield Case("cascade", kind, "held_out_2", make(words, old, new, ask))
+            yield Case("absence", "withdrawn", "held_out_2", _withdrawn(words, new, ask))
+            other = rng.choice(others)
+            told = rng.choice(other.held_out)
+            run = _never(told, rng.choice(other.values), ask, rng)
+            yield Case("absence", "never told", "held_out_2", run)
+            forget, kind = ((_deleted, "delete"), (_erased, "erase"))[n % 2]
+            yield Case("deletion", kind, "held_out_2", forget(words, _made_up(rng), ask))
+
+
+_OF_MANY = ("update", "over three steps")
+
+
+def _wordings(topic: Topic) -> Iterator[tuple[str, Wording]]:
+    yield from ((words, "plain") for words in topic.plain)
+    yield from ((words, "held_out_1") for words in topic.held_out)
 
 
 def _cascades(rng: random.Random) -> Iterator[Case]:
     for topic in TOPICS:
-        changes = [(w, False) for w in topic.change] + [(w, True) for w in topic.change_held_out]
+        changes: list[tuple[str, Wording]] = [(w, "plain") for w in topic.change]
+        changes += [(w, "held_out_1") for w in topic.change_held_out]
         for (words, one), (change, two) in product(_wordings(topic), changes):
             old, new = rng.sample(topic.values, 2)
             ask = rng.choice(topic.questions)
             yield Case(
-                "cascade", "new message", one or two, _told_anew(words, change, old, new, ask)
+                "cascade",
+                "new message",
+                one if one != "plain" else two,
+                _told_anew(words, change, old, new, ask),
             )
         for words, held_out in _wordings(topic):
             old, new = rng.sample(topic.values, 2)
@@ -280,15 +252,17 @@ def _absences(rng: random.Random) -> Iterator[Case]:
             )
     for name, (verb, question) in product(_OTHERS, _OF_OTHERS.items()):
         other = rng.choice([each for each in _OTHERS if each != name])
-        yield Case("absence", "another subject", False, _of_another(verb, question, name, other))
+        yield Case("absence", "another subject", "plain", _of_another(verb, question, name, other))
     for question in _NEVER_TOLD * 2:
         told = rng.sample(_SMALL_TALK, 3)
-        yield Case("absence", "open question", True, _open(told, question))
+        yield Case("absence", "open question", "held_out_1", _open(told, question))
 
 
 def _apart(one: Topic, other: Topic) -> bool:
     """Whether telling one says nothing of the other; a job is told with its employer."""
-    return {one.name, other.name} != {"employer", "profession"}
+    names = {one.name.partition(",")[0], other.name.partition(",")[0]}
+    told_together = ({"employer", "profession"}, {"university", "profession"})
+    return len(names) > 1 and names not in told_together
 
 
 _OF_OTHERS = {
@@ -414,33 +388,36 @@ def _told(person: Person, item: str) -> list[object]:
     return [row for row in rows if row.id == item]
 
 
+Key = tuple[str, str, Wording]
+
+
 @dataclass(frozen=True)
 class Score:
     """How the cases went."""
 
-    right: Counter[tuple[str, str, bool]]
-    total: Counter[tuple[str, str, bool]]
+    right: Counter[Key]
+    total: Counter[Key]
     misses: tuple[str, ...]
 
-    def share(self, category: str, *, held_out: bool | None = None) -> tuple[int, int]:
+    def share(self, category: str, *, wording: Wording | None = None) -> tuple[int, int]:
         """Right and all cases of a category."""
-        keys = [k for k in self.total if k[0] == category and held_out in (None, k[2])]
+        keys = [k for k in self.total if k[0] == category and wording in (None, k[2])]
         return sum(self.right[k] for k in keys), sum(self.total[k] for k in keys)
 
 
 def score(chosen: list[Case], path: str | None = None) -> Score:
     """Run the cases in one memory, each with a user of its own."""
     clock = ManualClock()
-    right: Counter[tuple[str, str, bool]] = Counter()
-    total: Counter[tuple[str, str, bool]] = Counter()
+    right: Counter[Key] = Counter()
+    total: Counter[Key] = Counter()
     misses: list[str] = []
     with MOS(path, embedder=None, clock=clock, settings=Settings(worker=False)) as mos:
         for number, case in enumerate(chosen):
-            key = (case.category, case.kind, case.held_out)
+            key = (case.category, case.kind, case.wording)
             wrong = case.run(Person(mos, clock, f"person{number}"))
             total[key] += 1
             right[key] += not wrong
-            misses += [f"{case.category}/{case.kind}: {wrong[0]}"] if wrong else []
+            misses += [f"{case.wording}/{case.category}/{case.kind}: {wrong[0]}"] if wrong else []
         report = mos.check()
         misses += [f"check: {finding.text}" for finding in report.findings]
     return Score(right, total, tuple(misses))
@@ -454,15 +431,11 @@ def main(*, quick: bool) -> None:
     print(f"truth maintenance: {sum(done.total.values())} cases, seed {SEED}")
     for category in ("cascade", "absence", "deletion"):
         right, total = done.share(category)
-        shown = ", ".join(
-            f"{label} {a}/{b}"
-            for label, flag in (("plain", False), ("held-out", True))
-            for a, b in [done.share(category, held_out=flag)]
-        )
+        sets = [(each, *done.share(category, wording=each)) for each in WORDINGS]
+        shown = ", ".join(f"{each} {a}/{b}" for each, a, b in sets if b)
         print(f"  {category:9} {right / total:6.1%}  ({right}/{total}; {shown})")
         for key in sorted(k for k in done.total if k[0] == category):
-            name = f"{key[1]}{', held-out' if key[2] else ''}"
-            print(f"      {name:28} {done.right[key]}/{done.total[key]}")
+            print(f"      {key[1]:18} {key[2]:12} {done.right[key]}/{done.total[key]}")
     for miss in done.misses:
         print(f"  missed  {miss}")
     print(f"  {time.monotonic() - begun:.1f} s")
