@@ -7,26 +7,15 @@ message are in front of it, and nothing of them differs from the turn before.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 
-_MOST_CHARS = 20_000
-_BAD = re.compile("[\x00\ud800-\udfff]")
+from langchain_memos.said import question_of
+
 Place: TypeAlias = Literal["question", "system"]
-
-
-def question_of(messages: Sequence[BaseMessage]) -> HumanMessage | None:
-    """The last thing a person said."""
-    return next((m for m in reversed(messages) if isinstance(m, HumanMessage)), None)
-
-
-def searchable(words: str) -> str:
-    """A question as it can be searched with: not endless, and of valid characters only."""
-    return _BAD.sub(" ", words[:_MOST_CHARS])
 
 
 def with_block(request: ModelRequest[Any], block: str, place: Place) -> ModelRequest[Any]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from langchain_memos.asker import Asker
+from langchain_memos.said import is_said
 from memos_integrations.cube.errors import InvalidInput, NotFound
 from memos_integrations.cube.header import Origin
 from memos_integrations.cube.outcomes import Outcome
@@ -49,17 +50,17 @@ def unwritten(
     Without a checkpointer no run knows of an earlier one, and callers hand in the whole
     conversation again: then only what belongs to the last question is new.
     """
-    if not kept:
-        asked = [n for n, m in enumerate(messages) if isinstance(m, HumanMessage)]
-        return list(messages[asked[-1] :]) if asked else []
     places = [n for n, m in enumerate(messages, 1) if last is not None and m.id == last]
-    return list(messages[places[-1] if places else 0 :])
+    if places or kept:
+        return list(messages[places[-1] if places else 0 :])
+    asked = [n for n, m in enumerate(messages) if is_said(m)]
+    return list(messages[asked[-1] :]) if asked else []
 
 
 def portions(messages: Sequence[BaseMessage], kinds: Collection[Kind]) -> Iterator[Portion]:
     """What is written of these, in order. Messages without words are not."""
     for message in messages:
-        if isinstance(message, HumanMessage) and "human" in kinds and _worded(message):
+        if is_said(message) and "human" in kinds and _worded(message):
             yield Portion((message,), derived=False)
         if isinstance(message, AIMessage):
             answers = _answers(message, messages) if "tool" in kinds else ()
@@ -76,6 +77,49 @@ def _answers(message: AIMessage, messages: Sequence[BaseMessage]) -> tuple[ToolM
 
 def _worded(message: BaseMessage) -> bool:
     return bool(str(message.text).strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a write did, and what the state is to know of it."""
+
+    update: dict[str, Any] | None
+    outcomes: tuple[Outcome, ...]
+
+
+NOTHING_WRITTEN = Remembered(None, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """Where messages of which kinds are written."""
+
+    mos: MOS
+    cube: str | None
+    kinds: tuple[Kind, ...]
+
+    def remember(self, state: Mapping[str, Any], asker: Asker, *, kept: bool) -> Remembered:
+        """Write what is new in the thread. ``kept``: whether a checkpointer keeps it."""
+        new = unwritten(state["messages"], state.get("memos_last"), kept=kept)
+        outcomes: list[Outcome] = []
+        for portion in portions(new, self.kinds):
+            shown = _shown(state, portion)
+            outcomes += write(self.mos, portion, asker, cube=self.cube, shown=shown)
+        if not new or new[-1].id is None:
+            return Remembered(None, tuple(outcomes))
+        update = {"memos_last": new[-1].id, "memos_first": state.get("memos_first") or new[0].id}
+        return Remembered(update, tuple(outcomes))
+
+
+def _shown(state: Mapping[str, Any], portion: Portion) -> list[str]:
+    """What stood before the model when it said this, as far as the state still knows."""
+    turn: Any = state.get("memos_turn")
+    if not turn or not portion.derived:
+        return []
+    ids = [message.id for message in state["messages"]]
+    asked, said = turn["question"], portion.messages[0].id
+    earlier = asked in ids and said in ids and ids.index(said) < ids.index(asked)
+    return [] if earlier else list(turn["shown"])
 
 
 def write(

@@ -17,14 +17,18 @@ from langchain.agents.middleware import (
     AgentMiddleware,
     HumanInTheLoopMiddleware,
     ModelRetryMiddleware,
+    PIIMiddleware,
+    SummarizationMiddleware,
     before_model,
 )
+from langchain.agents.structured_output import ToolStrategy
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from pydantic import BaseModel
 
 from langchain_memos import MemOSMiddleware
 from memos_integrations import MOS, Settings, errors
@@ -62,7 +66,7 @@ def saying(*answers: str | AIMessage) -> Scripted:
     return Scripted(says=says)
 
 
-def calling(name: str, **arguments: Any) -> AIMessage:
+def calling(name: str, /, **arguments: Any) -> AIMessage:
     call = {"name": name, "args": arguments, "id": f"call-{name}", "type": "tool_call"}
     return AIMessage("", tool_calls=[call])
 
@@ -542,6 +546,80 @@ def test_shared_cube_is_recalled_beside_the_users_own(mos: MOS) -> None:
     assert len(mos.list(user="boss", cube="teams/acme")) == 1
 
 
+# -- beside LangChain's own middleware -----------------------------------------------------------
+
+
+def summarising(**kept: Any) -> SummarizationMiddleware:
+    return SummarizationMiddleware(
+        saying("They spoke of games."), trigger=("messages", 4), keep=("messages", 1), **kept
+    )
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before it", "behind it"])
+def test_summary_is_not_remembered_as_said_and_takes_nothing_away(mos: MOS, first: bool) -> None:
+    mos.add("I play chess on Mondays.", user="alice")
+    model = saying("One.", "Two.", "Three.")
+    order: list[Any] = [MemOSMiddleware(mos), summarising()]
+    agent = create_agent(
+        model, middleware=order if first else order[::-1], checkpointer=InMemorySaver()
+    )
+    for text in ("I play go too.", "And draughts.", "What do I play on Mondays?"):
+        agent.invoke(said(text), who("alice"))
+    assert "They spoke of games." in prompt(model), "the thread was summarised"
+    assert prompt(model).count("chess on Mondays") == 1
+    assert texts(mos, "alice") == sorted(
+        [
+            *("I play chess on Mondays.", "I play go too.", "And draughts."),
+            *("What do I play on Mondays?", "One.", "Two.", "Three."),
+        ]
+    )
+
+
+def test_long_turn_that_is_summarised_before_its_end_loses_nothing(mos: MOS) -> None:
+    model = saying(*[calling("clock")] * 3, "It is noon.")
+    agent = create_agent(
+        model,
+        [clock],
+        middleware=[summarising(), MemOSMiddleware(mos)],
+        checkpointer=InMemorySaver(),
+    )
+    out = agent.invoke(said("What time is it in Porto?"), who("alice"))
+    assert "What time is it in Porto?" not in [m.text for m in out["messages"]]
+    assert texts(mos, "alice") == ["It is noon.", "What time is it in Porto?"]
+
+
+def test_what_another_middleware_redacted_is_not_remembered(mos: MOS) -> None:
+    agent = create_agent(
+        saying("Noted."),
+        middleware=[
+            MemOSMiddleware(mos),
+            PIIMiddleware("email", strategy="redact", apply_to_input=True),
+        ],
+        checkpointer=InMemorySaver(),
+    )
+    agent.invoke(said("Write to me at maya@example.org."), who("alice"))
+    assert texts(mos, "alice") == ["Noted.", "Write to me at [REDACTED_EMAIL]."]
+    mos.wait()
+    for file in Path(mos.path).parent.iterdir():
+        assert file.is_dir() or b"maya@example" not in file.read_bytes(), file.name
+
+
+def test_structured_answer_is_given_with_memory(mos: MOS) -> None:
+    class Game(BaseModel):
+        """The game that is played."""
+
+        name: str
+
+    mos.add("I play chess on Mondays.", user="alice")
+    model = saying(calling("Game", name="chess"))
+    agent = create_agent(
+        model, middleware=[MemOSMiddleware(mos)], response_format=ToolStrategy(Game)
+    )
+    out = agent.invoke(said("What do I play?"), who("alice"))
+    assert out["structured_response"] == Game(name="chess")
+    assert "chess on Mondays" in prompt(model)
+
+
 # -- async ---------------------------------------------------------------------------------------
 
 
@@ -557,7 +635,8 @@ async def test_agent_runs_asynchronously_with_the_same_memory(mos: MOS) -> None:
             said("What am I allergic to?"), who("alice"), stream_mode="custom"
         )
     ]
-    assert [each["memory"] for each in told] == ["injected", "injected", "written"]
+    # In a turn of several calls the question is written as soon as it was recalled for.
+    assert [each["memory"] for each in told] == ["injected", "written", "injected", "written"]
     assert "peanuts" in prompt(model, 0)
     assert model.prompts[0][0].content == model.prompts[1][0].content
     assert texts(mos, "alice") == [
