@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
 
@@ -298,23 +298,21 @@ def test_memory_in_a_subgraph_that_shares_the_mark_goes_back_with_it(mos: MOS, s
 
 
 def test_memory_in_a_subgraph_of_its_own_is_not_mistaken_for_a_fork(mos: MOS) -> None:
-    class Outer(TypedDict, total=False):
-        question: str
-
     inner = memory_graph(mos).compile()
 
-    def ask(state: Outer, config: RunnableConfig) -> Outer:
-        inner.invoke(said(state["question"]), config)
+    def ask(state: MemoryState, config: RunnableConfig) -> dict[str, Any]:
+        inner.invoke(said(str(state["messages"][-1].text)), config)
         return {}
 
-    outer = StateGraph(Outer)
-    outer.add_node("recall", RecallNode(mos), input_schema=MemoryState)
+    outer = StateGraph(MemoryState)
+    outer.add_node("recall", RecallNode(mos))
     outer.add_node("ask", ask)
     outer.add_edge(START, "recall")
     outer.add_edge("recall", "ask")
     graph = outer.compile(checkpointer=InMemorySaver())
     for text in ("I moved to Porto.", "I work at the harbour."):
-        graph.invoke({"question": text}, who())
+        state = graph.invoke(said(text), who(), durability="sync")
+        assert state["memory_version"]["tick"] > 0
     assert len(texts(mos, user="alice")) == 2
     assert branches(mos) == []
 
