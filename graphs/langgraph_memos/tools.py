@@ -52,32 +52,32 @@ def memory_tools(
     What the agent remembers is marked as its own inference. ``hold`` makes ``remember`` wait for
     approval, as in ``RememberNode``. A refusal is an answer to the model, not an exception.
     """
-    desk = _Desk(mos, cube, cube if read is None else read, limit, hold, agent)
+    own = _AgentMemory(mos, cube, cube if read is None else read, limit, hold, agent)
 
     @tool
     def remember(text: str, runtime: Runtime) -> str | Command[Any]:
         """Remember one fact for later conversations, in one plain sentence."""
-        return _answered(runtime, lambda: desk.remember(text, runtime))
+        return _answered(runtime, lambda: own.remember(text, runtime))
 
     @tool
     def recall(query: str, runtime: Runtime, limit: int = limit) -> str | Command[Any]:
         """Look up what is remembered about something. Gives memories with their ids."""
-        return _answered(runtime, lambda: desk.recall(query, limit, runtime))
+        return _answered(runtime, lambda: own.recall(query, limit, runtime))
 
     @tool
     def update_memory(memory_id: str, text: str, runtime: Runtime) -> str | Command[Any]:
         """Correct a memory that is wrong or outdated. Take its id from `recall`."""
-        return _answered(runtime, lambda: desk.update(memory_id, text, runtime))
+        return _answered(runtime, lambda: own.update(memory_id, text, runtime))
 
     @tool
     def forget(memory_id: str, runtime: Runtime) -> str | Command[Any]:
         """Forget a memory because the user asks for it. Take its id from `recall`."""
-        return _answered(runtime, lambda: desk.forget(memory_id, runtime))
+        return _answered(runtime, lambda: own.forget(memory_id, runtime))
 
     return [remember, recall, update_memory, forget]
 
 
-class _Desk:
+class _AgentMemory:
     """What the tools do, for whoever asks in the run."""
 
     def __init__(
