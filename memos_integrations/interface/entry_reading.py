@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -18,12 +18,11 @@ from memos_integrations.cube.entries import (
     matches,
 )
 from memos_integrations.cube.ids import from_micros
-from memos_integrations.cube.ports import Embedder
+from memos_integrations.cube.ports import Vector
 from memos_integrations.infrastructure.vault.entries import EntryRows, Named
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
-from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.entry_search import EntrySearch
 
 _WORTH_WRITING = 100
@@ -41,9 +40,13 @@ class Seen:
 class EntryReader:
     """Runs the reading operations of a batch."""
 
-    def __init__(self, vault: MemVault, embedder: Embedder | None, reading: Reading) -> None:
-        self._search = EntrySearch(vault, embedder)
+    def __init__(
+        self, search: EntrySearch, reading: Reading, vectors: Mapping[str, Vector | None]
+    ) -> None:
+        self._search = search
         self._reading = reading
+        self._vectors = vectors
+        """Of the queries that say something; ``None`` where words alone are compared."""
         self.seen = Seen()
 
     def run(self, op: ReadEntries, cubes: Sequence[CubeRow]) -> EntryResult:
@@ -63,13 +66,12 @@ class EntryReader:
                 assert_never(op)
 
     def _found(self, op: FindEntries, cubes: Sequence[CubeRow], rows: EntryRows) -> list[Entry]:
-        if not op.query or not op.query.strip():
+        if op.query is None or op.query not in self._vectors:
             page = rows.listing(op.prefix, where=op.filter, limit=op.limit, offset=op.offset)
             self._note(page, refresh_ttl=op.refresh_ttl)
             return [self._entry(named) for named in page]
-        found = rows.candidates(op.prefix, where=op.filter)
-        ranked = self._search.ranked(self._reading, cubes, rows, found, op.query)
-        fits = ranked[op.offset : op.offset + op.limit]
+        vector = self._vectors[op.query]
+        fits = self._search.ranked(self._reading, cubes, rows, op, vector)
         held = rows.of_items([fit.iid for fit in fits])
         self._note(list(held.values()), refresh_ttl=op.refresh_ttl)
         return [self._entry(held[f.iid], f.score) for f in fits if f.iid in held]

@@ -39,6 +39,7 @@ from memos_integrations.interface.entry_reading import EntryReader, Seen
 from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.entries import EntryWriter, Names, Put, refresh
+from memos_integrations.operation.entry_search import EntrySearch
 
 T = TypeVar("T", bound=EntryOp)
 
@@ -147,11 +148,14 @@ class EntryReads(Reads):
         if not reads:
             return {}, Seen()
         rooms = self._rooms
+        search = EntrySearch(rooms.vault, rooms.embedder)
+        queries = {op.query for op in reads.values() if isinstance(op, FindEntries)}
+        vectors = {q: search.vector(q) for q in queries if q and q.strip()}
         with self._reading(scope, action="entries") as reading:
             paths = dict.fromkeys(op.cube or scope.cube for op in reads.values())
             cubes = {path: self._entry_cube(reading, scope, path) for path in paths}
             self._ensure_same_embedder([c for each in cubes.values() for c in each])
-            reader = EntryReader(rooms.vault, rooms.embedder, reading)
+            reader = EntryReader(search, reading, vectors)
             results = {n: reader.run(op, cubes[op.cube or scope.cube]) for n, op in reads.items()}
         rooms.vault.shown(scope.principal, "entries", reader.seen.rows, cubes=list(paths))
         return results, reader.seen

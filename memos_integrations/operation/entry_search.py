@@ -6,17 +6,19 @@ and a value is found from the moment it is put: what has no vector yet gets one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_integrations.cube.entries import FindEntries
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.ports import Embedder, Rows, Vector
 from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.backends.part_vectors import PartEntry
-from memos_integrations.infrastructure.vault.entries import Candidate, EntryRows
+from memos_integrations.infrastructure.vault.entries import EntryRows
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.search_space import Space
 from memos_integrations.infrastructure.vault.transaction import CubeRow
@@ -42,26 +44,34 @@ class EntrySearch:
         self._vault = vault
         self._embedder = embedder
 
+    def vector(self, query: str) -> Vector | None:
+        """The direction of a query; to be asked for before a snapshot is opened, as it can take
+        long. ``None`` without a model."""
+        return None if self._embedder is None else embed_query(self._embedder, query)
+
     def ranked(
         self,
         reading: Reading,
         cubes: Sequence[CubeRow],
         rows: EntryRows,
-        found: Sequence[Candidate],
-        query: str,
+        asked: FindEntries,
+        vector: Vector | None,
     ) -> list[Fit]:
-        """The candidates, best first; those that could not be compared last, oldest first."""
-        if not found:
+        """A page of what the query may find, best first; last what could not be compared."""
+        query = asked.query or ""
+        filtered = asked.filter is not None
+        space = self._vault.space(reading, cubes, where=None, exact=not filtered)
+        if asked.filter is None:
+            found = _allowed(space, rows.places(asked.prefix))
+        else:
+            found = rows.filtered(asked.prefix, asked.filter)
+        scores = [
+            self._scores(reading, space, rows, cube, items, query, vector)
+            for cube, items in found.items()
+        ]
+        if not scores:
             return []
-        space = self._vault.space(reading, cubes, where=None, exact=False)
-        vector = None if self._embedder is None else embed_query(self._embedder, query)
-        scores = np.full(len(found), np.nan, np.float32)
-        for cube in space.cubes:
-            places = [n for n, each in enumerate(found) if each.cid == cube]
-            items = np.array([found[n].iid for n in places], np.int64)
-            if items.size:
-                scores[places] = self._scores(reading, space, rows, cube, items, query, vector)
-        return _best_first(found, scores)
+        return _page(np.concatenate(list(found.values())), np.concatenate(scores), asked)
 
     def _scores(
         self,
@@ -73,6 +83,8 @@ class EntrySearch:
         query: str,
         vector: Vector | None,
     ) -> Scores:
+        if not items.size:
+            return np.empty(0, np.float32)
         if vector is None or self._embedder is None or space.parts is None:
             shares = space.text.scores(cube, query, items)
             return np.where(shares > 0, shares, np.float32(np.nan))
@@ -109,9 +121,18 @@ def _closest(space: Space, cube: int, vector: Vector, items: Rows) -> Scores:
     return np.fmax(*space.parts.scores(cube, vector, items))
 
 
-def _best_first(found: Sequence[Candidate], scores: Scores) -> list[Fit]:
-    # A stable sort: equals stay in the order in which their names were given.
-    order = np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")
-    return [
-        Fit(found[n].iid, None if np.isnan(scores[n]) else float(scores[n])) for n in order.tolist()
-    ]
+def _allowed(space: Space, named: Mapping[int, Rows]) -> dict[int, Rows]:
+    """Of the items that hold a name those that the truth lets the asker find."""
+    return {
+        room.cube: np.intersect1d(named[room.cube], room.rows, assume_unique=True)
+        for room in space.rooms
+        if room.rows is not None
+    }
+
+
+def _page(items: Rows, scores: Scores, asked: FindEntries) -> list[Fit]:
+    # Equals stay in the order in which their names were given.
+    order = np.lexsort((items, np.where(np.isnan(scores), np.inf, -scores)))
+    page = order[asked.offset : asked.offset + asked.limit]
+    pairs = zip(items[page].tolist(), scores[page].tolist(), strict=True)
+    return [Fit(iid, None if math.isnan(score) else score) for iid, score in pairs]

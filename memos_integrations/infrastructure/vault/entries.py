@@ -12,11 +12,14 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from memos_integrations.cube.entries import Namespace, decode, encode, under
 from memos_integrations.cube.filters import Filter, matches
 from memos_integrations.cube.ids import LATEST
+from memos_integrations.cube.ports import Rows
 from memos_integrations.infrastructure.vault.filter_sql import compile_filter
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
@@ -38,14 +41,6 @@ class Named:
     key: str
     fields: tuple[str, ...]
     ttl_micros: int | None
-
-
-class Candidate(NamedTuple):
-    """What a query may find, by numbers."""
-
-    cid: int
-    iid: int
-    version: int
 
 
 class EntryRows:
@@ -74,22 +69,36 @@ class EntryRows:
         """A page of what the names under a namespace hold, in the order the names were first
         given."""
         if self._reading.governed.must_mask(self._cids, where):
-            shown = self._as_shown(prefix, "held", where)
-            return shown[offset : offset + limit]
-        page = {"limit": limit, "offset": offset}
-        return self._rows(
-            "in_space", "held", _range(prefix) | page, where, "LIMIT :limit OFFSET :offset"
-        )
+            return self._as_shown(prefix, "held", where)[offset : offset + limit]
+        # Numbers first: sorting whole rows for a page of ten would read every value.
+        asked = _range(prefix) | {"limit": limit, "offset": offset}
+        end = "ORDER BY n.iid LIMIT :limit OFFSET :offset"
+        page = [iid for (iid,) in self._select("n.iid", "in_space", "held", asked, where, end)]
+        found = self.of_items(page)
+        return [found[iid] for iid in page if iid in found]
 
-    def candidates(self, prefix: Namespace, *, where: Filter | None) -> list[Candidate]:
-        """What a query under this namespace may find: searchable, and past the filter."""
+    def filtered(self, prefix: Namespace, where: Filter) -> dict[int, Rows]:
+        """Cube row -> items under the namespace that a query may find, past the filter."""
         if self._reading.governed.must_mask(self._cids, where):
             rows = [named.row for named in self._as_shown(prefix, "searchable", where)]
-            return [Candidate(row.cid, row.iid, row.version) for row in rows]
-        found = self._select(
-            "v.cid, i.iid, v.version", "in_space", "searchable", _range(prefix), where
-        )
-        return [Candidate(*row) for row in found]
+            pairs = [(row.cid, row.iid) for row in rows]
+        else:
+            asked = _range(prefix)
+            pairs = self._select("v.cid, i.iid", "in_space", "searchable", asked, where)
+        return {
+            cid: np.array([iid for home, iid in pairs if home == cid], np.int64)
+            for cid in self._cids
+        }
+
+    def places(self, prefix: Namespace) -> dict[int, Rows]:
+        """Cube row -> items that hold a name under the namespace, also hidden ones. Numbers
+        only: who may see which is for the truth to say."""
+        asked = _range(prefix) | {"seq": self._reading.asking.instant.seq}
+        sql, run = self._sql["places"], self._reading.connection.execute
+        return {
+            cid: np.array([iid for (iid,) in run(sql, asked | {"cid": cid})], np.int64)
+            for cid in self._cids
+        }
 
     def namespaces(self, prefix: Namespace) -> list[Namespace]:
         """The namespaces under this one that hold something, each once."""
@@ -107,12 +116,9 @@ class EntryRows:
         place: str,
         pick: str,
         asked: Mapping[str, Any],
-        where: Filter | None = None,
-        page: str = "",
     ) -> list[Named]:
         columns = f"{self._governed['item_columns']}, {', '.join('n.' + name for name in _OWN)}"
-        found = self._select(columns, place, pick, asked, where, f"ORDER BY n.iid {page}")
-        return [_named(row) for row in found]
+        return [_named(row) for row in self._select(columns, place, pick, asked, None)]
 
     def _select(
         self,

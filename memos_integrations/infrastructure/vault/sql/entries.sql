@@ -72,5 +72,11 @@ GROUP BY o.iid
 UPDATE entry SET (fields, ttl) = (SELECT o.fields, o.ttl FROM entry o WHERE o.iid = ?2)
 WHERE iid = ?1 AND EXISTS (SELECT 1 FROM entry o WHERE o.iid = ?2)
 
+-- name: places
+SELECT n.iid FROM entry n
+WHERE n.cid = :cid AND n.space >= :from AND n.space < :below AND n.iid <= :seq AND NOT EXISTS (
+    SELECT 1 FROM entry m
+    WHERE m.cid = n.cid AND m.space = n.space AND m.key = n.key AND m.iid > n.iid AND m.iid <= :seq)
+
 -- name: of_rows
 SELECT iid, space, key, fields, ttl FROM entry WHERE iid IN (SELECT value FROM json_each(?))
