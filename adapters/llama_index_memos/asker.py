@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypedDict
 
-from memos_integrations.cube.errors import AccessDenied, UsageError
+from memos_integrations.cube.errors import AccessDenied, IllegalTransition, NotFound, UsageError
 from memos_integrations.cube.ids import clean_path, home_path
 from memos_integrations.interface.mos import MOS
 
@@ -47,3 +48,20 @@ def in_a_cube(
     with suppress(UsageError, AccessDenied):
         mos.create_cube(path, user=user, agent=agent)
     return Asker(user, agent, path)
+
+
+def delete_found(mos: MOS, asker: Asker, find: Callable[[], Iterable[str]]) -> None:
+    """Delete what ``find`` finds, all of it in one transaction.
+
+    What somebody else deletes meanwhile is no error: the rest is looked for once more.
+    """
+    for last in (False, False, True):
+        try:
+            with mos.pipeline(**asker.of()) as changes:
+                for item in dict.fromkeys(find()):
+                    changes.delete(item)
+        except (NotFound, IllegalTransition):
+            if last:
+                raise
+        else:
+            return

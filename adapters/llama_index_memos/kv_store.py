@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from llama_index.core.storage.kvstore.types import (
     DEFAULT_BATCH_SIZE,
@@ -24,6 +25,8 @@ from memos_integrations.infrastructure.strict_json import decode_object
 from memos_integrations.interface.mos import MOS
 
 _MAX_DEPTH = 64
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class MemOSKVStore(BaseKVStore):
@@ -45,6 +48,9 @@ class MemOSKVStore(BaseKVStore):
         asker = Asker(user, agent)
         if cube is not None:
             asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+            WeakKeyDictionary()
+        )
         self._records = mos.records(f"llama_index.kv/{quote(name, safe='')}", **asker.of())
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
@@ -78,11 +84,18 @@ class MemOSKVStore(BaseKVStore):
 
     # -- the async half: the same bodies, in a thread ------------------------------------------
 
+    async def _in_turn(self, body: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One call after another in the order in which they were made: LlamaIndex's document
+        store gathers a read with the delete of what it reads."""
+        turn = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        async with turn:
+            return await asyncio.to_thread(body, *args, **kwargs)
+
     async def aput(
         self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION
     ) -> None:
         """As ``put``."""
-        await asyncio.to_thread(self.put, key, val, collection)
+        await self._in_turn(self.put, key, val, collection)
 
     async def aput_all(
         self,
@@ -91,19 +104,19 @@ class MemOSKVStore(BaseKVStore):
         batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> None:
         """As ``put_all``."""
-        await asyncio.to_thread(self.put_all, kv_pairs, collection, batch_size)
+        await self._in_turn(self.put_all, kv_pairs, collection, batch_size)
 
     async def aget(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
         """As ``get``."""
-        return await asyncio.to_thread(self.get, key, collection)
+        return await self._in_turn(self.get, key, collection)
 
     async def aget_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
         """As ``get_all``."""
-        return await asyncio.to_thread(self.get_all, collection)
+        return await self._in_turn(self.get_all, collection)
 
     async def adelete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:
         """As ``delete``."""
-        return await asyncio.to_thread(self.delete, key, collection)
+        return await self._in_turn(self.delete, key, collection)
 
 
 def _place(collection: str, key: str) -> str:

@@ -6,7 +6,7 @@ What the asker may not see is not in the graph: a relation shows only where both
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.graph_stores.types import (
@@ -18,7 +18,7 @@ from llama_index.core.graph_stores.types import (
 )
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
-from llama_index_memos.asker import in_a_cube
+from llama_index_memos.asker import delete_found, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
 from llama_index_memos.graph_items import (
     NODE,
@@ -142,16 +142,11 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         if entity_names is None and relation_names is None and properties is None and ids is None:
             raise UsageError("delete needs names, ids or properties")
         named = [*(entity_names or ()), *(ids or ())]
-        doomed = self._items(_nodes(None, named)) if named else []
-        if properties:
-            doomed += self._items(_nodes(properties, None))
-            doomed += self._items(every(_OF_RELATIONS, any_property(properties)))
-        if relation_names:
-            doomed += self._items(every(_OF_RELATIONS, one_of("info.label", relation_names)))
-        gone = [str(item.header.info.get("id")) for item in doomed if _is_node(item)]
-        if gone:
-            doomed += self._items(every(_OF_RELATIONS, _touching(gone)))
-        self._delete(item.id for item in doomed)
+
+        def find() -> list[str]:
+            return [item.id for item in self._doomed(named, relation_names or [], properties or {})]
+
+        delete_found(self._mos, self._asker, find)
 
     def delete_llama_nodes(
         self, node_ids: list[str] | None = None, ref_doc_ids: list[str] | None = None
@@ -222,10 +217,18 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
     def _put(self, texts: Sequence[Any]) -> None:
         self._mos.put_embedded(texts, model=self._embedding_name, **self._asker.of())
 
-    def _delete(self, ids: Iterable[str]) -> None:
-        with self._mos.pipeline(**self._asker.of()) as changes:
-            for item in dict.fromkeys(ids):
-                changes.delete(item)
+    def _doomed(
+        self, named: list[str], labels: list[str], properties: dict[str, Any]
+    ) -> list[MemoryItem]:
+        """The nodes and relations that a delete takes, with what hangs on the nodes."""
+        doomed = self._items(_nodes(None, named)) if named else []
+        if properties:
+            doomed += self._items(_nodes(properties, None))
+            doomed += self._items(every(_OF_RELATIONS, any_property(properties)))
+        if labels:
+            doomed += self._items(every(_OF_RELATIONS, one_of("info.label", labels)))
+        gone = [str(item.header.info.get("id")) for item in doomed if _is_node(item)]
+        return doomed + (self._items(every(_OF_RELATIONS, _touching(gone))) if gone else [])
 
     # -- the async half: the same bodies, in a thread ------------------------------------------
 

@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import PrivateAttr
 
-from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.asker import Asker, delete_found, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
 from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of, source_of
 from memos_integrations.cube.embedded import KEY_FIELD
@@ -196,10 +196,11 @@ class MemOSVectorStore(BasePydanticVectorStore):
         )
 
     def _delete(self, where: Tree | None) -> None:
-        found = self._mos.list(filter=where, limit=_EVERYTHING, **self._asker.of())
-        with self._mos.pipeline(**self._asker.of()) as changes:
-            for item in found:
-                changes.delete(item.id)
+        def find() -> list[str]:
+            found = self._mos.list(filter=where, limit=_EVERYTHING, **self._asker.of())
+            return [item.id for item in found]
+
+        delete_found(self._mos, self._asker, find)
 
     # -- the async half: the same bodies, in a thread ------------------------------------------
 

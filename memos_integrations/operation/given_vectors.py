@@ -61,7 +61,9 @@ class GivenVectors:
         if at != LATEST:
             return _past(reading, cube, cube.embedding, at)
         with self._lock:
-            index, follower = self._indexes.setdefault(cube.embedding, _fresh(cube.embedding))
+            if cube.embedding not in self._indexes:
+                self._indexes[cube.embedding] = _fresh(cube.embedding)
+            index, follower = self._indexes[cube.embedding]
         follower.follow(reading.connection, [cube.cid])
         return index
 

@@ -150,6 +150,22 @@ def test_putting_the_same_history_again_adds_no_memory(mos: CountingMOS) -> None
     assert mos.count(user="ann") == 3
 
 
+def test_a_team_has_one_memory_and_each_member_a_history(mos: CountingMOS) -> None:
+    mos.create_cube("teams/acme", user="ann")
+    anns = MemOSMemory(mos, user="ann", cube="teams/acme", session_id="s")
+    anns.put(user("The release is on Friday"))
+    bens = MemOSMemory(mos, user="ben", cube="teams/acme", session_id="s")
+    assert bens.get_all() == []
+    with pytest.raises(errors.AccessDenied):
+        bens.get("When is the release?")
+    mos.share(to="ben", user="ann", cube="teams/acme")
+    block = bens.get("When is the release?")
+    assert "Friday" in (block[0].content or "")
+    with pytest.raises(errors.AccessDenied):
+        bens.put(user("Ben may read and not write"))
+    assert bens.get_all() == []
+
+
 def test_the_block_can_stand_in_a_system_message(mos: CountingMOS) -> None:
     mos.add("I live in Lisbon", user="ann")
     memory = MemOSMemory(mos, user="ann", session_id="s", insert_method=InsertMethod.SYSTEM)

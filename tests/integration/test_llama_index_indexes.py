@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import PropertyGraphIndex, StorageContext, VectorStoreIndex
+from llama_index.core import (
+    PropertyGraphIndex,
+    StorageContext,
+    VectorStoreIndex,
+    load_index_from_storage,
+)
 from llama_index.core.graph_stores.types import KG_NODES_KEY, KG_RELATIONS_KEY, EntityNode, Relation
 from llama_index.core.indices.property_graph import VectorContextRetriever
 from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
@@ -16,6 +22,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import BaseNode, Document, NodeWithScore, TextNode, TransformComponent
 from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
+from llama_index.core.storage.index_store.keyval_index_store import KVIndexStore
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 
 from llama_index_memos import (
@@ -83,6 +90,53 @@ def test_an_index_is_there_again_when_the_file_is_opened_again(tmp_path: Path) -
         assert texts(index.as_retriever(similarity_top_k=1).retrieve("rye bread")) == [
             "The baker bakes rye bread at night"
         ]
+
+
+def test_a_whole_storage_context_lies_in_one_file(tmp_path: Path) -> None:
+    def context(mos: MOS) -> StorageContext:
+        records = MemOSKVStore(mos, user="ann")
+        return StorageContext.from_defaults(
+            vector_store=MemOSVectorStore(mos, user="ann"),
+            docstore=KVDocumentStore(records),
+            index_store=KVIndexStore(records),
+        )
+
+    with MOS(tmp_path / "index.db", embedder=None) as mos:
+        VectorStoreIndex.from_documents(
+            DOCUMENTS,
+            storage_context=context(mos),
+            embed_model=WordEmbedding(),
+            store_nodes_override=True,
+        )
+    with MOS(tmp_path / "index.db", embedder=None) as mos:
+        index = load_index_from_storage(
+            context(mos), embed_model=WordEmbedding(), store_nodes_override=True
+        )
+        assert sorted(index.docstore.get_all_ref_doc_info() or {}) == ["boats", "bread"]
+        assert texts(index.as_retriever(similarity_top_k=1).retrieve("rye bread")) == [
+            "The baker bakes rye bread at night"
+        ]
+        index.delete_ref_doc("bread", delete_from_docstore=True)
+        assert sorted(index.docstore.get_all_ref_doc_info() or {}) == ["boats"]
+        assert len(index.as_retriever(similarity_top_k=5).retrieve("rye bread")) == 1
+
+
+def test_deleting_at_once_from_several_threads_ends_well(mos: MOS) -> None:
+    store = MemOSVectorStore(mos, user="ann")
+    store.add([TextNode(id_=f"{n}", text=f"{n}", embedding=[1.0, n]) for n in range(20)])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: store.clear(), range(4)))
+    assert store.get_nodes() == []
+
+
+def test_a_node_under_legal_hold_is_not_deleted_and_neither_are_its_neighbours(mos: MOS) -> None:
+    index = indexed(MemOSVectorStore(mos, user="ann"))
+    store = index.vector_store
+    held = mos.list(user="ann", cube="users/ann/nodes", filter={"source": "bread"})[0]
+    mos.freeze(held.id, user="ann", cube="users/ann/nodes")
+    with pytest.raises(errors.ItemFrozen):
+        store.clear()
+    assert len(store.get_nodes()) == 2
 
 
 def test_a_deleted_document_is_found_no_more_and_known_to_the_past(mos: MOS) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -133,6 +134,24 @@ class KVStoreTests(ABC):
         docstore.delete_ref_doc("d1")
         assert docstore.docs == {}
         assert docstore.get_all_ref_doc_info() == {}
+
+    def test_a_document_store_deletes_whole_documents_asynchronously(
+        self, inner: BaseKVStore
+    ) -> None:
+        docstore = KVDocumentStore(inner)
+        source = Document(text="source", id_="d1")
+        nodes = [TextNode(text=f"node {n}", id_=f"n{n}") for n in range(12)]
+        for node in nodes:
+            node.relationships[NodeRelationship.SOURCE] = source.as_related_node_info()
+
+        async def come_and_go() -> None:
+            await docstore.async_add_documents([source, *nodes])
+            await docstore.adelete_document("n3")
+            await docstore.adelete_ref_doc("d1")
+
+        asyncio.run(come_and_go())
+        for collection in ("docstore/data", "docstore/metadata", "docstore/ref_doc_info"):
+            assert inner.get_all(collection=collection) == {}
 
     def test_a_document_store_tells_documents_of_equal_words_apart(
         self, inner: BaseKVStore
