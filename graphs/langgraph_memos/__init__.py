@@ -1,7 +1,8 @@
-"""Memory inside a LangGraph graph: nodes that recall, answer and remember over a ``MOS``.
+"""Memory inside a LangGraph graph: nodes, tools, store and checkpointer over a ``MOS``.
 
-``memory_graph(mos).compile()`` is the whole of it; the nodes fit into any graph of your own. Who
-asks comes from ``config["configurable"]``: ``user_id``, ``agent_id`` and ``thread_id``.
+``add_memory(builder, mos)`` gives it to a graph you have; ``memory_graph``, ``memory_agent`` and
+``memory_team`` are whole ones, and the nodes fit into any graph of your own. Who asks comes from
+``config["configurable"]``: ``user_id``, ``agent_id`` and ``thread_id``.
 """
 
 from memos_integrations.cube.errors import MissingExtra
@@ -15,6 +16,7 @@ try:
     from langgraph_memos.forms import injection, text_offers
     from langgraph_memos.graphs import consolidation_graph, memory_agent, memory_graph
     from langgraph_memos.lines import standing
+    from langgraph_memos.merging import merge_fork
     from langgraph_memos.model import ModelNode
     from langgraph_memos.node_cache import MemOSNodeCache
     from langgraph_memos.prefetch import PrefetchNode
@@ -79,6 +81,7 @@ __all__ = [
     "memory_message",
     "memory_team",
     "memory_tools",
+    "merge_fork",
     "quote",
     "standing",
     "text_offers",

@@ -27,9 +27,10 @@ from langgraph_memos import (
     TickingSaver,
     first_mark,
     memory_graph,
+    merge_fork,
     standing,
 )
-from memos_integrations import MOS, Settings
+from memos_integrations import MOS, Settings, errors
 
 Run = Callable[[Any, Any, Any], Any]
 
@@ -213,6 +214,30 @@ def test_branch_can_be_compared_and_merged_back(mos: MOS) -> None:
     assert mos.diff(branch, user="alice").added
     mos.merge_branch(branch, user="alice")
     assert "I like fado." in texts(mos, user="alice")
+
+
+def test_fork_that_is_merged_goes_on_in_the_cube_it_left(mos: MOS, saver: Any) -> None:
+    graph = memory_graph(mos).compile(checkpointer=saver)
+    graph.invoke(said("I moved to Porto."), who())
+    point = before(graph, "recall", turn=0)
+    (asked,) = graph.get_state(point).values["messages"]
+    forked = graph.update_state(
+        point, {"messages": [HumanMessage("I moved to Lyon.", id=asked.id)]}
+    )
+    graph.invoke(None, asked_by("alice", forked))
+    graph.invoke(said("I draw maps."), who())
+    assert texts(mos, user="alice") == ["I moved to Porto."]
+    mark = graph.get_state(who()).values["memory_version"]
+    with pytest.raises(errors.UsageError, match="no fork"):
+        merge_fork(mos, first_mark(), user="alice")
+    graph.update_state(who(), {"memory_version": merge_fork(mos, mark, user="alice")})
+    kept = ["I draw maps.", "I moved to Lyon.", "I moved to Porto."]
+    assert texts(mos, user="alice") == kept
+    mos.add("I like fado.", user="alice")  # elsewhere
+    state = graph.invoke(said("Do I like fado?"), who())
+    assert "I like fado." in [memory["text"] for memory in state["recalled"]]
+    assert texts(mos, user="alice") == sorted([*kept, "I like fado.", "Do I like fado?"])
+    assert len(branches(mos)) == 1
 
 
 def test_update_of_the_latest_checkpoint_stays_on_the_main_line(mos: MOS, saver: Any) -> None:

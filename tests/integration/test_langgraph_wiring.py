@@ -392,6 +392,7 @@ def test_members_share_what_they_may_and_keep_their_own(mos: MOS, run: Any) -> N
     ]
     assert texts(mos, agent="planner") == ["Paint on Monday."]
     assert texts(mos, agent="critic") == ["It needs two coats."]
+    assert [w["status"] for w in state["written"]] == ["stored"]  # the critic's, in its own cube
     with pytest.raises(errors.AccessDenied):
         mos.list(agent="planner", cube="agents/critic")
 
