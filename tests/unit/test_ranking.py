@@ -74,7 +74,10 @@ def test_every_signal_has_a_weight_and_can_be_switched_off() -> None:
     for signal in SIGNALS:
         left = Ranking.default().without(signal.name)
         assert signal.name not in {each.name for each in left.signals}
-    assert len(Ranking.default().signals) == len(SIGNALS)
+        on = Ranking.default().with_weights(**{signal.name: 1.5})
+        assert signal.name in {each.name for each in on.signals}
+    off = {signal.name for signal in SIGNALS} - {each.name for each in Ranking.default().signals}
+    assert off == {"graph"}
 
 
 def _told(mos: MOS, *turns: tuple[str, str], session: str = "s") -> list[str]:
@@ -142,7 +145,7 @@ def _examples(rng: np.random.Generator, wanted: int, count: int) -> Sequence[Exa
     """Questions whose evidence is marked by one signal, among twenty proposals."""
     made: list[Example] = []
     for _ in range(count):
-        values = rng.random((20, len(SIGNALS)), dtype=np.float32) * 0.3
+        values = rng.random((20, len(Ranking.default().signals)), dtype=np.float32) * 0.3
         answer = int(rng.integers(20))
         values[answer, wanted] = 1.0
         made.append(Example(values, (answer,), 1))
@@ -150,7 +153,7 @@ def _examples(rng: np.random.Generator, wanted: int, count: int) -> Sequence[Exa
 
 
 def test_a_fit_learns_the_signal_that_tells_and_reports_held_out_recall() -> None:
-    names = [signal.name for signal in SIGNALS]
+    names = [signal.name for signal in Ranking.default().signals]
     wanted = names.index("number")
     start = Ranking.default().with_weights(number=-1.0)
     examples = _examples(np.random.default_rng(3), wanted, 40)

@@ -198,6 +198,13 @@ class Governed:
         extra["iids"] = json.dumps([int(n) for n in iids])
         return [Stored._make(row) for row in self._run(sql, cids, extra)]
 
+    def searchable(self, iids: Sequence[int], *, cids: Iterable[int]) -> set[int]:
+        """Which of these items a search may show, at less cost than reading them."""
+        condition, extra = self._condition("searchable", None)
+        extra["iids"] = json.dumps(iids)
+        rows = self._run(f"SELECT i.iid {self._sql['joined_items']} WHERE {condition}", cids, extra)
+        return {item for (item,) in rows}
+
     def listing(
         self,
         *,

@@ -48,6 +48,9 @@ ORDER BY 1, 2 DESC LIMIT :most
 """
 
 
+_NAMING = "SELECT iid FROM mention WHERE cid = ? AND entity = ? ORDER BY iid DESC LIMIT ?"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of the graph, as item rows."""
@@ -67,6 +70,23 @@ def mentioned(reading: Reading, cid: int, names: Sequence[str], limit: int) -> l
         return []
     sql = _MENTIONED.format(places=",".join("?" * len(keys)))
     return [row[0] for row in reading.connection.execute(sql, (cid, *keys, limit))]
+
+
+def names_anything(reading: Reading, cid: int) -> bool:
+    """Whether any memory of the cube names anybody."""
+    sql = "SELECT 1 FROM mention WHERE cid = ? LIMIT 1"
+    return reading.connection.execute(sql, (cid,)).fetchone() is not None
+
+
+def naming(reading: Reading, cid: int, names: Sequence[str], *, most: int) -> dict[str, list[int]]:
+    """The item rows of a cube that hold each of these names, the newest first; names that nothing
+    holds, or more than ``most`` item rows do, are left out."""
+    found: dict[str, list[int]] = {}
+    for name in names:
+        rows = reading.connection.execute(_NAMING, (cid, entity_key(name), most + 1)).fetchall()
+        if 0 < len(rows) <= most:
+            found[name] = [item for (item,) in rows]
+    return found
 
 
 def neighbours(
@@ -171,6 +191,16 @@ def _candidates(text: str) -> Iterable[str]:
             yield name
             if name.endswith(("'s", "\u2019s")):
                 yield name[:-2]
+    yield from runs_of_chinese(text)
+
+
+def words_of(text: str) -> list[str]:
+    """The words that names are made of."""
+    return _WORD.findall(text)
+
+
+def runs_of_chinese(text: str) -> Iterable[str]:
+    """Every run of Chinese signs that can be a name."""
     for run in _CHINESE.finditer(text):
         whole = run[0]
         for place in range(len(whole)):

@@ -16,6 +16,7 @@ from memos_integrations.cube.ports import Rows, TermCounts, TextIndex, Vector
 from memos_integrations.infrastructure.backends.columns import Columns
 from memos_integrations.infrastructure.backends.lexical import K1, B
 from memos_integrations.infrastructure.vault.search_space import Space
+from memos_integrations.operation.operator.graph_arm import Linked
 from memos_integrations.operation.operator.question import Query
 
 Floats = NDArray[np.float32]
@@ -38,12 +39,15 @@ class Pool:
         *,
         speakers: tuple[int, ...] = (),
         own: Vector | None = None,
+        linked: Linked | None = None,
     ) -> None:
         self.query = query
         self.cube = cube
         self.items = items
         self.speakers = speakers
         """Numbers of the speakers that the question names."""
+        self.linked = linked
+        """What the names of the question lead to; ``None`` where it names nobody."""
         self.columns: Columns | None = space.columns(cube)
         self._space = space
         self._own = own

@@ -30,6 +30,7 @@ from memos_integrations.operation.operator.arms import (
 )
 from memos_integrations.operation.operator.folding import fold, with_sources
 from memos_integrations.operation.operator.fresh import FreshVectors
+from memos_integrations.operation.operator.graph_arm import GraphArm, Linked
 from memos_integrations.operation.operator.pool import Pool
 from memos_integrations.operation.operator.question import (
     Names,
@@ -89,6 +90,7 @@ class MemOperator:
         vault: MemVault,
         *,
         arms: Sequence[Arm] | None = None,
+        graph: GraphArm | None = None,
         ranking: Ranking | None = None,
         fresh: FreshVectors | None = None,
         embed: Callable[[str], Vector] | None = None,
@@ -96,6 +98,7 @@ class MemOperator:
         self._vault = vault
         self._fresh = fresh
         self._embed = embed
+        self._graph = GraphArm() if arms is None and graph is None else graph
         self._arms = (
             tuple(arms)
             if arms is not None
@@ -119,12 +122,13 @@ class MemOperator:
         """
         exact = reading.asking.instant.valid_micros is not None
         space = self._space(reading, cubes, where=where, exact=exact)
-        ranked = self.rank(space, query, limit=limit)
+        ranked = self.rank(reading, space, query, limit=limit)
         found = self._take(reading, space, ranked, limit)
         if len(found) < limit and not ranked.complete and not space.exact:
             # Too many of the best were hidden, stale or expired: ask for what may be shown first.
             space = self._space(reading, cubes, where=where, exact=True)
-            found = self._take(reading, space, self.rank(space, query, limit=limit), limit)
+            ranked = self.rank(reading, space, query, limit=limit)
+            found = self._take(reading, space, ranked, limit)
         return found
 
     def _space(
@@ -135,13 +139,24 @@ class MemOperator:
             self._fresh.fill(reading, space)
         return space
 
-    def rank(self, space: Space, query: Query, *, limit: int) -> Ranked:
+    def rank(self, reading: Reading, space: Space, query: Query, *, limit: int) -> Ranked:
         """What the arms propose, by falling score; ties by place, so one question has one
         answer."""
         size = max(_POOL, limit * _POOL_PER_HIT)
         named = {room.cube: self._named(space, room.cube, query) for room in space.rooms}
         own = self._own_words(space, query, named)
-        parts = [self._rank_room(space, room, query, named, own, size) for room in space.rooms]
+        parts = [
+            self._rank_room(
+                space,
+                room,
+                query,
+                size,
+                speakers=named[room.cube],
+                own=own,
+                linked=self._linked(reading, space, room, query),
+            )
+            for room in space.rooms
+        ]
         return _merged(parts, signals=len(self.ranking.signals))
 
     def _rank_room(
@@ -149,19 +164,24 @@ class MemOperator:
         space: Space,
         room: Room,
         query: Query,
-        named: dict[int, tuple[int, ...]],
-        own: Vector | None,
         size: int,
+        *,
+        speakers: tuple[int, ...],
+        own: Vector | None,
+        linked: Linked | None,
     ) -> Ranked:
         proposed = [arm.propose(query, space, room, limit=size) for arm in self._arms]
+        if linked is not None:
+            proposed.append(linked.best(size))
         items = _each_once(proposed)
         pool = Pool(
             query,
             space,
             room.cube,
             with_sources(items, space.columns(room.cube), room),
-            speakers=named[room.cube],
+            speakers=speakers,
             own=own,
+            linked=linked,
         )
         values = self.ranking.values(pool)
         kept, scores, values = fold(pool, self.ranking.scores(values), values)
@@ -170,6 +190,13 @@ class MemOperator:
         best = hits[np.argsort(-scores[hits], kind="stable")]
         ranked = Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
         return ranked.taken(best)
+
+    def _linked(self, reading: Reading, space: Space, room: Room, query: Query) -> Linked | None:
+        """What the graph says, where the ranking listens to it."""
+        columns = space.columns(room.cube)
+        if self._graph is None or columns is None or not self.ranking.weights.get("graph"):
+            return None
+        return self._graph.reach(reading, space, room, query.text, said=columns.speakers)
 
     def proposals(
         self,
@@ -181,7 +208,7 @@ class MemOperator:
     ) -> tuple[Rows, NDArray[np.float32]]:
         """Items that may be shown, with the value of each signal: what weights are learnt from."""
         space = self._space(reading, cubes, where=where, exact=True)
-        ranked = self.rank(space, query, limit=_LEARNT_FROM)
+        ranked = self.rank(reading, space, query, limit=_LEARNT_FROM)
         return ranked.items, ranked.values
 
     def _named(self, space: Space, cube: int, query: Query) -> tuple[int, ...]:

@@ -119,6 +119,10 @@ def _of_rows(pool: Pool, flags: NDArray[np.bool_]) -> Floats:
     return (flags & (pool.rows >= 0)).astype(np.float32)
 
 
+def _graph(pool: Pool) -> Floats | None:
+    return None if pool.linked is None else pool.linked.of(pool.items)
+
+
 SIGNALS: tuple[RankSignal, ...] = (
     RankSignal("cosine", lambda pool: pool.cosine, "close in meaning ({value:.2f})"),
     RankSignal(
@@ -139,6 +143,11 @@ SIGNALS: tuple[RankSignal, ...] = (
     RankSignal("window", _window, "with the turns around it, it shares {value:.0%} of the words"),
     RankSignal("nearness", _nearness, "it or a turn near it shares words (worth {value:.0%})"),
     RankSignal("session", _session, "a turn of its session shares {value:.0%} of the words"),
+    RankSignal(
+        "graph",
+        _graph,
+        "it names what the question names, or hangs together with what does (worth {value:.0%})",
+    ),
     RankSignal("speaker", _speaker, "said by the one the question names"),
     RankSignal("said_then", _said_then, "said at the time in the question"),
     RankSignal("speaks_of", _speaks_of, "speaks of the time in the question"),
