@@ -83,6 +83,16 @@ def has_checkpointer() -> bool:
     return ensure_config().get("configurable", {}).get(_CHECKPOINTER) is not None
 
 
+def outer_task(config: RunnableConfig | None = None) -> tuple[str | None, bool]:
+    """The task of the outermost graph that this runs in, and whether it runs in an inner one.
+
+    Retries and resumes keep that task; an inner graph that is retried gets new ids in it.
+    """
+    known = ensure_config(config).get("metadata", {})
+    task, _, inner = str(known.get("langgraph_checkpoint_ns") or "").partition("|")
+    return task or None, bool(inner)
+
+
 def _identity(named: Mapping[str, Any], server: object) -> str | None:
     """Whoever LangGraph's server has authenticated."""
     user = getattr(server, "user", None) or named.get("langgraph_auth_user")

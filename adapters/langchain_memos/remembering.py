@@ -16,9 +16,9 @@ from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from langchain_memos.asker import Asker
+from langchain_memos.asker import Asker, outer_task
 from langchain_memos.said import is_said
-from memos_integrations.cube.errors import InvalidInput, NotFound
+from memos_integrations.cube.errors import IdempotencyConflict, InvalidInput, NotFound
 from memos_integrations.cube.header import Origin
 from memos_integrations.cube.outcomes import Outcome
 from memos_integrations.interface.mos import MOS
@@ -36,8 +36,14 @@ class Portion:
     """Whether a model said it, having seen what was recalled."""
 
     def key(self, thread: str | None) -> str:
-        """The same for the same messages of a thread, and for no others."""
-        told = [thread, *([m.id, m.type, m.content] for m in self.messages)]
+        """The same for the same messages of a thread, and for no others.
+
+        An agent that is a node and is retried asks its model anew: then the task tells whether it
+        is the same answer, not its id.
+        """
+        task, inner = outer_task()
+        made = task if inner and self.derived else None
+        told = [thread, *([made or m.id, m.type, m.content] for m in self.messages)]
         words = json.dumps(told, sort_keys=True, default=str)
         return "langchain:" + hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -133,6 +139,9 @@ def write(
     """
     try:
         return _added(mos, portion, asker, cube=cube, shown=shown)
+    except IdempotencyConflict:
+        # The same message, of which another run knows less: what it was shown, say.
+        return (Outcome("duplicate", reason="remembered by an earlier run"),)
     except InvalidInput as error:
         _log.warning("a message of thread %s was not remembered: %s", asker.thread, error)
         return (Outcome("rejected", reason=str(error)),)

@@ -18,7 +18,7 @@ from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
-from langchain_memos.asker import Asker, asker_of
+from langchain_memos.asker import Asker, asker_of, outer_task
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import MemosError, UsageError
 from memos_integrations.cube.header import Origin
@@ -161,15 +161,11 @@ class _Verbs:
 
 
 def _key(config: RunnableConfig, *told: str) -> str | None:
-    """The same for every attempt at this call in a graph; ``None`` where there is no graph.
-
-    The namespace of the checkpoint holds the task's id, which retries and resumes keep.
-    """
-    known = ensure_config(config).get("metadata", {})
-    place = known.get("langgraph_checkpoint_ns")
-    if not place:
+    """The same for every attempt at this call in a graph; ``None`` where there is no graph."""
+    task, _ = outer_task(config)
+    if task is None:
         return None
-    words = json.dumps([known.get("thread_id"), place, *told])
+    words = json.dumps([ensure_config(config).get("metadata", {}).get("thread_id"), task, *told])
     return "langchain:" + hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
 
 

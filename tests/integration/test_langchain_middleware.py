@@ -27,7 +27,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, RetryPolicy
 from pydantic import BaseModel
 
 from langchain_memos import MemOSMiddleware
@@ -386,6 +387,43 @@ def test_messages_are_written_once_when_the_node_is_retried(mos: MOS) -> None:
     assert len(attempts) == 3
     assert texts(mos, "alice") == ["I moved to Porto.", "Noted."]
     assert [line.action for line in mos.audit(user="alice")].count("add") == 2
+
+
+def test_agent_as_a_node_that_is_retried_writes_once(mos: MOS) -> None:
+    attempts: list[Any] = []
+
+    class Failing(MemOSMiddleware):
+        def after_agent(self, state: Any, runtime: Any) -> Any:
+            done = super().after_agent(state, runtime)
+            attempts.append(done)
+            if len(attempts) < 3:
+                raise ConnectionError("lost after the write")
+            return done
+
+    graph = StateGraph(MessagesState)
+    policy = RetryPolicy(initial_interval=0.001, max_attempts=3, jitter=False)
+    agent = create_agent(saying("Noted."), middleware=[Failing(mos)])
+    graph.add_node("agent", agent, retry_policy=policy)
+    graph.add_edge(START, "agent")
+    graph.compile(checkpointer=InMemorySaver()).invoke(said("I moved to Porto."), who("alice"))
+    assert len(attempts) == 3
+    # LangGraph starts a nested graph anew, so the model has answered three times.
+    assert texts(mos, "alice") == ["I moved to Porto.", "Noted."]
+    assert [line.action for line in mos.audit(user="alice")].count("add") == 2
+
+
+def test_subagent_that_is_handed_the_whole_thread_each_turn_writes_only_what_is_new(
+    mos: MOS,
+) -> None:
+    graph = StateGraph(MessagesState)
+    graph.add_node("agent", create_agent(saying("Yes."), middleware=[MemOSMiddleware(mos)]))
+    graph.add_edge(START, "agent")
+    compiled = graph.compile(checkpointer=InMemorySaver())
+    for text in ("I play chess.", "Do I play chess?", "Sure?"):
+        compiled.invoke(said(text), who("alice"))
+    assert texts(mos, "alice") == sorted(
+        ["I play chess.", "Do I play chess?", "Sure?", *["Yes."] * 3]
+    )
 
 
 def test_retry_of_the_model_recalls_and_writes_once(mos: MOS) -> None:

@@ -17,7 +17,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import BaseTool, create_retriever_tool
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, RetryPolicy
 
 from langchain_memos import MemOSMiddleware, MemOSRetriever, memory_tools
 from memos_integrations import MOS, Settings, errors
@@ -156,6 +157,26 @@ def test_retriever_as_a_tool_reads_the_memory_of_the_run(mos: MOS) -> None:
     asked = {"messages": [HumanMessage("Look.")]}
     assert "chess" in answer(agent.invoke(asked, who("alice")))
     assert "chess" not in answer(agent.invoke(asked, who("bob")))
+
+
+def test_call_in_an_agent_that_is_retried_as_a_node_takes_effect_once(mos: MOS) -> None:
+    tries: list[int] = []
+
+    class Failing(AgentMiddleware):
+        def after_agent(self, state: Any, runtime: Any) -> None:
+            tries.append(1)
+            if len(tries) < 3:
+                raise ConnectionError("lost after the tool")
+
+    model = calling_once("remember", text="Alice plays chess.")
+    graph = StateGraph(MessagesState)
+    policy = RetryPolicy(initial_interval=0.001, max_attempts=3, jitter=False)
+    agent = create_agent(model, memory_tools(mos), middleware=[Failing()])
+    graph.add_node("agent", agent, retry_policy=policy)
+    graph.add_edge(START, "agent")
+    graph.compile().invoke({"messages": [HumanMessage("Note it.")]}, who("alice"))
+    assert len(tries) == 3
+    assert [item.text for item in mos.list(user="alice")] == ["Alice plays chess."]
 
 
 def test_model_sees_no_way_to_name_a_user(mos: MOS) -> None:
