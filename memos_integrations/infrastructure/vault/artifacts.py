@@ -130,6 +130,12 @@ def sources_of(connection: sqlite3.Connection, key: Digest) -> tuple[Source, ...
     return tuple(Source(*row) for row in rows)
 
 
+def blocks_of(connection: sqlite3.Connection, key: Digest) -> tuple[Digest, ...]:
+    """The hashes of the blocks an artifact serves, in the order of its prompt."""
+    rows = connection.execute(queries("artifacts")["blocks_of"], {"key": key})
+    return tuple(Digest(block) for (block,) in rows)
+
+
 def bytes_held(connection: sqlite3.Connection) -> int:
     """Bytes of all artifacts, the withdrawn ones too: their blobs are still there."""
     (total,) = connection.execute(queries("artifacts")["bytes_held"]).fetchone()

@@ -9,7 +9,7 @@ from memos_integrations.infrastructure.activation.shelf import Shelf
 from memos_integrations.infrastructure.vault.vault import MemVault
 
 if TYPE_CHECKING:
-    from memos_integrations.operation.transform.prefill import Prefill
+    from memos_integrations.operation.transform.keeper import Keeper
 
 
 class Caches:
@@ -19,17 +19,17 @@ class Caches:
         self._vault = vault
         self._disk_bytes = disk_bytes
         self._lock = threading.Lock()
-        self._prefill: Prefill | None = None
+        self._keeper: Keeper | None = None
         self.shelf: Shelf[Any] = Shelf(memory_bytes)
 
-    def prefill(self) -> Prefill:
-        """What serves caches. Raises ``MissingExtra`` without torch and transformers."""
-        from memos_integrations.operation.transform.prefill import Prefill  # noqa: PLC0415
+    def keeper(self) -> Keeper:
+        """What keeps and finds caches. Raises ``MissingExtra`` without torch and transformers."""
+        from memos_integrations.operation.transform.keeper import Keeper  # noqa: PLC0415
 
         with self._lock:
-            if self._prefill is None:
-                self._prefill = Prefill(self._vault, self.shelf, disk_bytes=self._disk_bytes)
-            return self._prefill
+            if self._keeper is None:
+                self._keeper = Keeper(self._vault, self.shelf, disk_bytes=self._disk_bytes)
+            return self._keeper
 
     def forget(self) -> None:
         """Hold nothing any more: something was erased."""

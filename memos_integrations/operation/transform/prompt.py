@@ -30,6 +30,8 @@ Rendering: TypeAlias = Callable[[str, str], str]
 
 _OTHER_QUESTIONS = ("Z", "•")
 """Two that begin differently, so that no question shares its first token with both."""
+_PLACE = "\ue000memory\ue001"
+"""Where the memory goes: private characters, which no template writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,39 @@ class Prompt:
 
     tokens: tuple[int, ...]
     stable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Token ids of a prompt in parts that can be computed one by one."""
+
+    lead: tuple[int, ...]
+    """What every prompt begins with."""
+    chunks: tuple[tuple[int, ...], ...]
+    tail: tuple[int, ...]
+    """The question, and what stands around it."""
+
+
+def parts_of(
+    tokenizer: Any,
+    memories: Sequence[str],
+    question: Question,
+    *,
+    rendering: Rendering | None = None,
+) -> Parts:
+    """The prompt in parts: each memory is tokenised by itself, so its tokens stay the same
+    whatever stands beside it. Raises ``InvalidInput`` as ``prompt_of``."""
+    text = _text(tokenizer, _PLACE, question, rendering)
+    before, found, after = text.partition(_PLACE)
+    if not found or _PLACE in after:
+        raise InvalidInput("the prompt must hold the memory once, as it is")
+    templated = rendering is not None or bool(getattr(tokenizer, "chat_template", None))
+    lead = _ids(tokenizer, before, special=not templated)
+    chunks = [_ids(tokenizer, f"{each}\n", special=False) for each in memories]
+    tail = _ids(tokenizer, after, special=False)
+    if not tail or not any(chunks):
+        raise InvalidInput("the prompt needs a memory and a question after it")
+    return Parts(lead, tuple(each for each in chunks if each), tail)
 
 
 def prompt_of(
@@ -74,32 +109,39 @@ def _tokens(
     tokenizer: Any, memory: str, question: Question, rendering: Rendering | None
 ) -> Sequence[int]:
     if rendering is None and getattr(tokenizer, "chat_template", None):
-        asked = question if not isinstance(question, str) else [Turn(role="user", content=question)]
-        return _by_template(tokenizer, memory, asked)
+        done = _by_template(tokenizer, memory, question, tokenize=True, return_dict=True)
+        return [int(n) for n in done["input_ids"]]
+    text = _text(tokenizer, memory, question, rendering)
+    return _ids(tokenizer, text, special=rendering is None)
+
+
+def _text(tokenizer: Any, memory: str, question: Question, rendering: Rendering | None) -> str:
+    if rendering is None and getattr(tokenizer, "chat_template", None):
+        return str(_by_template(tokenizer, memory, question, tokenize=False))
     if not isinstance(question, str):
         raise InvalidInput("a conversation needs a tokenizer with a chat template")
-    text = rendering(memory, question) if rendering else f"{memory}\n\n{question}"
-    special = rendering is None
-    return [int(n) for n in tokenizer(text, add_special_tokens=special)["input_ids"]]
+    return rendering(memory, question) if rendering else f"{memory}\n\n{question}"
 
 
-def _by_template(tokenizer: Any, memory: str, turns: Sequence[Turn]) -> list[int]:
-    """The template is applied once and as tokens: applying it to text again doubles its marks."""
+def _ids(tokenizer: Any, text: str, *, special: bool) -> tuple[int, ...]:
+    return tuple(int(n) for n in tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+def _by_template(tokenizer: Any, memory: str, question: Question, **how: Any) -> Any:
+    """The template is applied once: applying it to its own text again doubles its marks."""
+    turns = [Turn(role="user", content=question)] if isinstance(question, str) else question
     leading = _leading(turns)
     system = "\n\n".join([*(turn["content"] for turn in leading), memory])
     rest = list(turns[len(leading) :])
+
+    def apply(messages: list[Turn]) -> Any:
+        return tokenizer.apply_chat_template(messages, add_generation_prompt=True, **how)
+
     try:
-        done = _apply(tokenizer, [Turn(role="system", content=system), *rest])
+        return apply([Turn(role="system", content=system), *rest])
     except Exception:  # noqa: BLE001  -- a template is a program of its own, and knows no such turn
         first = Turn(role="user", content=f"{system}\n\n{rest[0]['content']}" if rest else system)
-        done = _apply(tokenizer, [first, *rest[1:]])
-    return [int(n) for n in done["input_ids"]]
-
-
-def _apply(tokenizer: Any, messages: list[Turn]) -> Any:
-    return tokenizer.apply_chat_template(
-        messages, tokenize=True, add_generation_prompt=True, return_dict=True
-    )
+        return apply([first, *rest[1:]])
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -53,6 +53,10 @@ WHERE s.iid IN (SELECT value FROM json_each(:items))
 SELECT i.id, s.version FROM artifact a JOIN artifact_source s ON s.aid = a.aid
 JOIN item i ON i.iid = s.iid WHERE a.key = :key
 
+-- name: blocks_of
+SELECT b.block FROM artifact a JOIN artifact_block b ON b.aid = a.aid
+WHERE a.key = :key ORDER BY b.place
+
 -- name: bytes_held
 SELECT coalesce(sum(bytes), 0) FROM artifact
 

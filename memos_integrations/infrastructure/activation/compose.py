@@ -1,0 +1,199 @@
+"""Caches of independently encoded memories, put behind each other in any order.
+
+Needs torch and transformers (extra ``activation``). Keys carry their position as a rotation, and
+rotations add up: a chunk encoded at one place is moved to another by turning its keys by the
+difference, exact to rounding. What a chunk could not see when it was encoded is what stands
+before it now. ``linked`` computes the first tokens of each chunk anew, which is where most of the
+attention to a chunk goes (EPIC's LegoLink, Hu et al. 2024), in one ordinary forward pass whose
+cache layers write fresh keys and values into their places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from memos_integrations.cube.errors import InvalidInput, MissingExtra
+from memos_integrations.infrastructure.activation.codec import Kept, Layer, ensure_supported, keep
+from memos_integrations.infrastructure.activation.errors import CacheUnsupported
+from memos_integrations.infrastructure.activation.forward import cache_name, empty_cache, extend
+from memos_integrations.infrastructure.activation.identity import Digest
+
+try:
+    import torch
+    from transformers.cache_utils import DynamicLayer
+except ModuleNotFoundError as error:
+    raise MissingExtra("activation memory", "activation") from error
+
+LINK_TOKENS = 8
+"""Tokens at the beginning of each chunk that are computed anew."""
+_MASKING = ("eager", "sdpa")
+"""Attention kernels that take a mask of one's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A prompt of several chunks and a question, and its cache but for the last token."""
+
+    cache: Any
+    tokens: tuple[int, ...]
+    computed_tokens: int
+    """Tokens that went through the model; the others were moved into place."""
+
+
+def ensure_movable(model: Any) -> None:
+    """Raises ``CacheUnsupported`` where a chunk cannot be moved: no rotation that adds up, or
+    layers that forget, or a kernel without masks."""
+    ensure_supported(model.config)
+    layers = empty_cache(model).layers
+    if any(type(layer) is not DynamicLayer for layer in layers):
+        raise CacheUnsupported("sliding windows have let go of what would have to be moved")
+    if not hasattr(_rotary(model), "inv_freq"):
+        raise CacheUnsupported("its positions are no rotations of the keys, so no chunk can move")
+    if model.config._attn_implementation not in _MASKING:
+        raise CacheUnsupported(f"attention must be one of {', '.join(_MASKING)}")
+
+
+def encode(model: Any, tokens: Sequence[int], *, identity: Digest) -> tuple[Kept, float]:
+    """A chunk with the beginning it stands behind, and the seconds it took."""
+    cache = empty_cache(model)
+    seconds = extend(model, cache, tokens)
+    return keep(cache, tokens, identity=identity), seconds
+
+
+def linked(
+    model: Any,
+    chunks: Sequence[Kept],
+    question: Sequence[int],
+    *,
+    lead: int,
+    link_tokens: int = LINK_TOKENS,
+) -> Composed:
+    """The prompt ``lead + chunks + question`` over caches encoded one by one.
+
+    ``lead`` is how many tokens of each chunk are the common beginning; they stand in the prompt
+    once. With ``link_tokens=0`` chunks are only moved. Raises ``InvalidInput`` without chunks or
+    question, ``CacheUnsupported`` as ``ensure_movable``.
+    """
+    if not chunks or not question:
+        raise InvalidInput("at least one chunk and one token of a question are needed")
+    if len({chunk.identity for chunk in chunks}) > 1:
+        raise InvalidInput("the chunks were made by different models")
+    ensure_movable(model)
+    starts, tokens = _laid_out(chunks, lead)
+    slots = _to_compute(starts, len(tokens), link_tokens) + list(
+        range(len(tokens), len(tokens) + len(question) - 1)
+    )
+    whole = (*tokens, *question)
+    layers = _moved(model, chunks, starts, lead, room=len(question) - 1)
+    if slots:
+        _compute(model, layers, whole, slots)
+    cache = empty_cache(model)
+    cache.layers = layers
+    return Composed(cache, whole, len(slots))
+
+
+def _laid_out(chunks: Sequence[Kept], lead: int) -> tuple[list[int], list[int]]:
+    """Where each chunk's own tokens begin, and all tokens in order."""
+    tokens, starts = list(chunks[0].tokens[:lead]), list[int]()
+    for chunk in chunks:
+        if list(chunk.tokens[:lead]) != tokens[:lead]:
+            raise InvalidInput("the chunks do not begin with the same tokens")
+        starts.append(len(tokens))
+        tokens += chunk.tokens[lead:]
+    return starts, tokens
+
+
+def _to_compute(starts: Sequence[int], end: int, link_tokens: int) -> list[int]:
+    """The first tokens of every chunk but the first, which stands where it was encoded."""
+    ends = [*starts[1:], end]
+    return [
+        slot
+        for start, stop in zip(starts[1:], ends[1:], strict=True)
+        for slot in range(start, min(start + link_tokens, stop))
+    ]
+
+
+def _moved(
+    model: Any, chunks: Sequence[Kept], starts: Sequence[int], lead: int, *, room: int
+) -> list[Any]:
+    """One layer of each depth over all chunks, with room for the question behind them."""
+    frequencies = _rotary(model).inv_freq.float()
+    deltas = [start - lead for start in starts]
+    return [
+        _placed(*_joined([chunk.layers[n] for chunk in chunks], deltas, lead, frequencies), room)
+        for n in range(len(chunks[0].layers))
+    ]
+
+
+def _joined(
+    layers: Sequence[Layer], deltas: Sequence[int], lead: int, frequencies: Any
+) -> tuple[Any, Any]:
+    keys, values = [layers[0].keys], [layers[0].values]
+    for layer, delta in zip(layers[1:], deltas[1:], strict=True):
+        keys.append(_turned(layer.keys[:, :, lead:], delta, frequencies))
+        values.append(layer.values[:, :, lead:])
+    return torch.cat(keys, dim=2), torch.cat(values, dim=2)
+
+
+def _turned(keys: Any, delta: int, frequencies: Any) -> Any:
+    """Keys ``[1, heads, tokens, size]`` moved by ``delta`` positions.
+
+    Only the first ``2 x frequencies`` numbers of a head are turned (all, in most models); number
+    ``i`` turns with number ``i + frequencies``.
+    """
+    size = frequencies.shape[0]
+    angle = delta * frequencies
+    cos, sin = angle.cos(), angle.sin()
+    one, other = keys[..., :size].float(), keys[..., size : 2 * size].float()
+    turned = (one * cos - other * sin, other * cos + one * sin)
+    return torch.cat([*(part.to(keys.dtype) for part in turned), keys[..., 2 * size :]], dim=-1)
+
+
+def _compute(model: Any, layers: Sequence[Any], tokens: Sequence[int], slots: list[int]) -> None:
+    """Run the tokens of these slots through the model, each seeing all that stands before it."""
+    places = torch.tensor(slots, device=model.device)
+    for layer in layers:
+        layer.update = partial(_write, layer, places)
+    columns = torch.arange(layers[0].keys.shape[2], device=model.device)
+    hidden = columns[None, :] > places[:, None]
+    mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
+    mask = mask.masked_fill(hidden, torch.finfo(model.dtype).min)[None, None]
+    cache = empty_cache(model)
+    cache.layers = list(layers)
+    with torch.no_grad():
+        model(
+            input_ids=torch.tensor([[tokens[slot] for slot in slots]], device=model.device),
+            attention_mask=mask,
+            position_ids=places[None],
+            use_cache=True,
+            logits_to_keep=1,
+            **{cache_name(model): cache},
+        )
+    for layer in layers:
+        del layer.update
+
+
+def _placed(keys: Any, values: Any, room: int) -> Any:
+    """A layer of these, with room behind them."""
+    layer: Any = DynamicLayer()
+    layer.lazy_initialization(keys, values)
+    layer.keys, layer.values = _with_room(keys, room), _with_room(values, room)
+    return layer
+
+
+def _with_room(tensor: Any, room: int) -> Any:
+    return torch.cat([tensor, tensor.new_zeros((*tensor.shape[:2], room, tensor.shape[3]))], dim=2)
+
+
+def _write(layer: Any, places: Any, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+    """What stands for a layer's ``update`` while its places are filled."""
+    layer.keys.index_copy_(2, places, keys)
+    layer.values.index_copy_(2, places, values)
+    return layer.keys, layer.values
+
+
+def _rotary(model: Any) -> Any:
+    return getattr(model.base_model, "rotary_emb", None)

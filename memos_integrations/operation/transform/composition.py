@@ -1,0 +1,68 @@
+"""Several memories behind each other, each from a cache of its own, whatever their order.
+
+Called by the facade, calls the keeper. Needs torch (extra ``activation``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memos_integrations.infrastructure.activation import compose
+from memos_integrations.infrastructure.activation.codec import Kept
+from memos_integrations.infrastructure.activation.identity import (
+    Digest,
+    packed_tokens,
+    tagged_digest,
+)
+from memos_integrations.infrastructure.vault.artifacts import Source
+from memos_integrations.operation.transform.keeper import Keeper, Stored
+from memos_integrations.operation.transform.prefill import At, Prefilled
+from memos_integrations.operation.transform.prompt import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The tokens of one part of the memory, and what they were made of."""
+
+    tokens: tuple[int, ...]
+    sources: tuple[Source, ...]
+
+
+def linked(
+    keeper: Keeper, here: At, parts: Parts, sources: Sequence[tuple[Source, ...]]
+) -> Prefilled:
+    """The prompt of these parts, each found or computed by itself, its beginnings linked anew."""
+    compose.ensure_movable(here.model)
+    keeper.forget_stale()
+    made = [
+        _chunk(keeper, here, parts.lead, Chunk(tokens, of))
+        for tokens, of in zip(parts.chunks, sources, strict=True)
+    ]
+    done = compose.linked(here.model, [kept for kept, _ in made], parts.tail, lead=len(parts.lead))
+    computed = sum(len(kept.tokens) for kept, new in made if new)
+    moved = max(0, len(done.tokens) - len(parts.tail) - done.computed_tokens - computed)
+    known = sum(1 for _, new in made if not new)
+    why = f"{known} of {len(made)} parts were stored, and are linked to each other anew"
+    return Prefilled(done.tokens, done.cache, moved, computed + done.computed_tokens, why)
+
+
+def _chunk(keeper: Keeper, here: At, lead: tuple[int, ...], chunk: Chunk) -> tuple[Kept, bool]:
+    """The part's cache behind the common beginning, and whether it had to be computed."""
+    tokens = (*lead, *chunk.tokens)
+    key = _key(tokens, here)
+    with keeper.building(key):
+        hit = keeper.find(here.wanted((key,)))
+        if hit is not None and hit.stored.kept.tokens == tokens:
+            keeper.used(hit, hit.stored.build_seconds, here.tenant)
+            return hit.stored.kept, False
+        kept, seconds = compose.encode(here.model, tokens, identity=here.identity)
+        keeper.keep(Stored(kept, (key,), chunk.sources, seconds))
+        return kept, True
+
+
+def _key(tokens: tuple[int, ...], here: At) -> Digest:
+    """Of the very tokens: a part is used whole or not at all."""
+    return tagged_digest(
+        {"chunk": here.identity, "salt": here.salt, "tokens": packed_tokens(tokens)}
+    )
