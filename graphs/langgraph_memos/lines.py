@@ -12,13 +12,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from langgraph_memos.asking import Asker, info_of
-from langgraph_memos.version import Branch, Mark, first_mark
+from langgraph_memos.version import Branch, Mark, changed, first_mark
 from memos_integrations.cube.errors import AccessDenied, NotFound, UsageError
 from memos_integrations.cube.ids import home_path
 from memos_integrations.cube.mem_cube import MemCube
@@ -87,7 +87,7 @@ class Place:
             return self, base
         branch = _branch(self.mos, self.asker, base, self.mark["line"], upto)
         made = {**self.mark["branches"], _name(cube): Branch(cube=branch, upto=None)}
-        return replace(self, mark=_with(self.mark, branches=made)), branch
+        return replace(self, mark=changed(self.mark, branches=made)), branch
 
     def _standing_for(
         self, cube: CubeName | None, known: int
@@ -99,7 +99,7 @@ class Place:
     def left(self, *, found: int, seq: int) -> Mark:
         """The mark after this node."""
         tick = self.mark["tick"] + 1
-        return _with(self.mark, found=found, seq=seq, tick=tick, at=self.checkpoint)
+        return changed(self.mark, found=found, seq=seq, tick=tick, at=self.checkpoint)
 
 
 def place_of(
@@ -133,11 +133,7 @@ def standing(mark: Mark, saved: Iterable[Mark], *, checkpoint: str) -> Mark:
         for cube, each in mark["branches"].items()
     }
     known = first["found"] if mark["known"] is None else mark["known"]
-    return _with(mark, line=line.hexdigest()[:20], known=known, branches=branches)
-
-
-def _with(mark: Mark, **changes: Any) -> Mark:
-    return cast(Mark, {**mark, **changes})
+    return changed(mark, line=line.hexdigest()[:20], known=known, branches=branches)
 
 
 def _graph(task_ns: str) -> str:

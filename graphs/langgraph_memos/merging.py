@@ -6,7 +6,9 @@ calls the facade.
 
 from __future__ import annotations
 
-from langgraph_memos.version import Mark
+from typing import Any
+
+from langgraph_memos.version import Mark, changed
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.interface.mos import MOS
 from memos_integrations.operation.lifecycle.time_machine import OnConflict
@@ -30,7 +32,7 @@ def merge_fork(
     """
     if mark["known"] is None:
         raise UsageError("this thread is on no fork: it writes to its cubes already")
-    who = {"user": user, "agent": agent}
+    who: dict[str, Any] = {"user": user, "agent": agent}
     branches = [each["cube"] for each in mark["branches"].values() if each["upto"] is None]
     bases = {each.path: each.forked_from for each in mos.cubes(**who)}
     for branch in branches:
@@ -41,4 +43,4 @@ def merge_fork(
     for branch in branches:
         if bases.get(branch) is not None:  # else its cube was not founded when it was made
             mos.merge_branch(branch, on_conflict=on_conflict, **who)
-    return Mark(**{**mark, "tick": mark["tick"] + 1, "known": None, "branches": {}})
+    return changed(mark, tick=mark["tick"] + 1, known=None, branches={})

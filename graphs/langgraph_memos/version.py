@@ -7,7 +7,7 @@ back in its memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from langgraph.channels.base import BaseChannel
 from langgraph.errors import EmptyChannelError, InvalidUpdateError
@@ -44,6 +44,11 @@ class Mark(TypedDict):
 def first_mark(line: str = "") -> Mark:
     """The mark of a thread in which no memory was touched yet."""
     return Mark(seq=0, found=0, tick=0, at="", line=line, known=None, branches={})
+
+
+def changed(mark: Mark, **changes: Any) -> Mark:
+    """The mark with these keys replaced."""
+    return cast(Mark, {**mark, **changes})
 
 
 class MemoryVersion(BaseChannel[Mark, Mark, Mark]):  # noqa: PLW1641  -- as every channel
