@@ -8,6 +8,7 @@ the nodes that touch memory, calls the checkpointer of the run and the facade.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -151,13 +152,34 @@ def _saved(config: RunnableConfig, task_ns: str, mark: Mark) -> Iterator[Mark]:
     # Who asks goes along: a governed checkpointer shows a thread to nobody else.
     asked = {k: v for k, v in named.items() if not k.startswith(("__", "checkpoint_"))}
     for namespace in dict.fromkeys([own, ""]):
-        where = {**asked, "checkpoint_ns": namespace}
-        for each in saver.list({"configurable": where}):
-            if each.checkpoint["id"] <= mark["at"]:  # ids are ordered by time
-                break
-            found = each.checkpoint["channel_values"].get(KEY)
-            if found is not None:
-                yield found
+        where: RunnableConfig = {"configurable": {**asked, "checkpoint_ns": namespace}}
+        yield from _newer(saver, where, mark["at"])
+
+
+def _newer(saver: BaseCheckpointSaver[Any], where: RunnableConfig, at: str) -> Iterator[Mark]:
+    """The marks in the checkpoints there that are newer than ``at``, newest first."""
+    try:
+        listed = saver.list(where)
+    except NotImplementedError:  # for event loops only; nodes run in threads of their own
+        yield from asyncio.run(_newer_by_loop(saver, where, at))
+        return
+    for each in listed:
+        if each.checkpoint["id"] <= at:  # ids are ordered by time
+            return
+        if (found := each.checkpoint["channel_values"].get(KEY)) is not None:
+            yield found
+
+
+async def _newer_by_loop(
+    saver: BaseCheckpointSaver[Any], where: RunnableConfig, at: str
+) -> list[Mark]:
+    found: list[Mark] = []
+    async for each in saver.alist(where):
+        if each.checkpoint["id"] <= at:
+            break
+        if KEY in each.checkpoint["channel_values"]:
+            found.append(each.checkpoint["channel_values"][KEY])
+    return found
 
 
 def _branch(mos: MOS, asker: Asker, cube: CubeName | None, line: str, known: int) -> str:

@@ -13,6 +13,7 @@ pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import InvalidUpdateError
 from langgraph.graph import START, StateGraph
@@ -276,6 +277,38 @@ def test_new_message_after_a_crash_stays_on_the_main_line(mos: MOS, saver: Any, 
     mos.wait()  # what was told twice, by a task that died and its successor, is folded
     assert texts(mos, user="alice") == ["I moved to Porto.", "I work at the harbour."]
     assert branches(mos) == []
+
+
+async def test_checkpointer_for_event_loops_only_tells_forks_apart(mos: MOS) -> None:
+    class LoopSaver(BaseCheckpointSaver[str]):
+        """Only the asynchronous half, as some servers' checkpointers have."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = InMemorySaver()
+
+        async def aget_tuple(self, config: Any) -> Any:
+            return self.inner.get_tuple(config)
+
+        async def alist(self, config: Any, **given: Any) -> Any:
+            for each in self.inner.list(config, **given):
+                yield each
+
+        async def aput(self, *given: Any) -> Any:
+            return self.inner.put(*given)
+
+        async def aput_writes(self, *given: Any) -> None:
+            self.inner.put_writes(*given)
+
+        def get_next_version(self, current: Any, channel: None) -> Any:
+            return self.inner.get_next_version(current, channel)
+
+    graph = memory_graph(mos).compile(checkpointer=LoopSaver())
+    await graph.ainvoke(said("I moved to Porto."), who())
+    first = asked_by("alice", (await graph.aget_state(who())).config)
+    await graph.ainvoke(said("I work at the harbour."), who())
+    await graph.ainvoke(said("I draw maps."), first)
+    assert texts(mos, user="alice") == ["I moved to Porto.", "I work at the harbour."]
 
 
 def test_graph_without_checkpointer_always_stands_on_the_main_line(mos: MOS) -> None:

@@ -264,6 +264,21 @@ def test_node_that_sees_memories_keeps_its_retries_and_its_budget(mos: MOS) -> N
     assert shown.endswith("I live in Porto.")
 
 
+@both
+def test_held_back_write_of_an_existing_graph_waits_at_its_end(mos: MOS, run: Any) -> None:
+    model = says("Get well soon.")
+    graph = add_memory(
+        chat_graph(model), mos, hold=lambda m: "health" if "flu" in str(m.text) else None
+    ).compile(checkpointer=InMemorySaver())
+    state = run(graph, said("I have the flu."), who())
+    assert state["messages"][-1].text == "Get well soon."
+    assert state["__interrupt__"][0].value["writes"][0]["reason"] == "health"
+    assert texts(mos, user="alice") == ["Get well soon."]
+    run(graph, Command(resume=True), who())
+    assert texts(mos, user="alice") == ["Get well soon.", "I have the flu."]
+    assert len(model.asked) == 1
+
+
 def test_asynchronous_facade_is_refused_with_what_to_do(mos: MOS) -> None:
     graph = add_memory(chat_graph(says("Yes.")), mos)
     assert graph is not None
