@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import BaseTool, tool
@@ -29,7 +29,6 @@ from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
 
 Runtime = ToolRuntime[Any, Any]
-T = TypeVar("T")
 
 UNKNOWN_ID: Final = "There is no such memory of yours."
 NOTHING_KNOWN: Final = "Nothing is remembered of that."

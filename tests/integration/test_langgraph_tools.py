@@ -13,7 +13,9 @@ import pytest
 
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
+from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
@@ -209,3 +211,31 @@ def test_tools_on_a_fork_write_to_its_branch(mos: MOS) -> None:
     branch = state["memory_version"]["branches"][""]["cube"]
     assert sorted(item.text for item in mos.list(user="alice", cube=branch)) == main
     assert [c.path for c in mos.cubes(user="alice") if "branches" in c.path] == [branch]
+
+
+class ScriptedChat(BaseChatModel):
+    """Says its lines in order."""
+
+    lines: list[AIMessage]
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def bind_tools(self, tools: Any, **given: Any) -> Any:
+        return self
+
+    def _generate(self, messages: list[Any], *args: Any, **given: Any) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self.lines.pop(0))])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_tools_work_in_langchain_s_own_agent(mos: MOS, asynchronous: bool) -> None:
+    agents = pytest.importorskip("langchain.agents", reason="the langchain extra is missing")
+    (call,) = calling("remember", text="Alice lives in Porto.")["messages"]
+    model = ScriptedChat(lines=[call, AIMessage("Noted.")])
+    agent = agents.create_agent(model, tools=memory_tools(mos))
+    given: Any = ({"messages": [HumanMessage("I live in Porto.")]}, who())
+    state = asyncio.run(agent.ainvoke(*given)) if asynchronous else agent.invoke(*given)
+    assert [m.type for m in state["messages"]] == ["human", "ai", "tool", "ai"]
+    assert [item.text for item in mos.list(user="alice")] == ["Alice lives in Porto."]
