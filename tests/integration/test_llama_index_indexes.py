@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,9 +22,16 @@ from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.llms import MockLLM
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import BaseNode, Document, NodeWithScore, TextNode, TransformComponent
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    NodeWithScore,
+    TextNode,
+    TransformComponent,
+)
 from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
 from llama_index.core.storage.index_store.keyval_index_store import KVIndexStore
+from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION
 from llama_index.core.vector_stores.types import MetadataFilter, MetadataFilters, VectorStoreQuery
 
 from llama_index_memos import (
@@ -255,6 +264,18 @@ def test_an_ingestion_pipeline_takes_each_document_once(
     assert len(pipeline.run(documents=DOCUMENTS)) == 2
     assert pipeline.run(documents=DOCUMENTS) == []
     assert len(store.get_nodes()) == 2
+
+
+async def test_a_slow_read_is_not_overtaken_by_the_delete_gathered_with_it(mos: MOS) -> None:
+    class Slow(MemOSKVStore):
+        def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
+            time.sleep(0.02)
+            return super().get(key, collection)
+
+    store = Slow(mos, user="ann")
+    store.put("key", {"a": 1})
+    found, gone = await asyncio.gather(store.aget("key"), store.adelete("key"))
+    assert (found, gone) == ({"a": 1}, True)
 
 
 async def test_an_ingestion_pipeline_replaces_a_changed_document(mos: MOS) -> None:
