@@ -19,7 +19,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.cache.base import BaseCache, FullKey, Namespace
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_memos.asking import Asker, asker_of
+from langgraph_memos.asking import Asker
+from langgraph_memos.owned_thread import owner_of
 from langgraph_memos.strict import AllowedType, StrictSerializer, UnreadableBytes
 from langgraph_memos.thread_records import decoded_dict, encoded, part_of_key
 from memos_integrations.cube.errors import AccessDenied, InvalidInput
@@ -71,6 +72,8 @@ class MemOSNodeCache(BaseCache[Any]):
         allow: Iterable[AllowedType] = (),
         serde: SerializerProtocol | None = None,
     ) -> None:
+        if not isinstance(mos, MOS):
+            raise InvalidInput(f"a cache is made of a MOS, not of {type(mos).__name__}")
         if getattr(serde, "pickle_fallback", False):
             raise InvalidInput("a serde with pickle_fallback runs code from stored bytes; drop it")
         super().__init__(serde=serde or StrictSerializer(allow))
@@ -81,7 +84,7 @@ class MemOSNodeCache(BaseCache[Any]):
 
     def asked_by(self, config: RunnableConfig) -> RunnableConfig:
         """``config`` for a run whose results are cached for whoever it names (``user_id``)."""
-        asker = asker_of(config)
+        asker = owner_of(config)
         if asker.user is None and asker.agent is None:
             raise InvalidInput("config['configurable'] names no user_id; say whose run it is")
         mine = MemOSNodeCache(

@@ -28,9 +28,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_memos.asking import Asker, asker_of
+from langgraph_memos.asking import Asker
 from langgraph_memos.offloaded_saver import OffloadedSaver
-from langgraph_memos.stored_threads import OwnedThread, StoredThreads
+from langgraph_memos.owned_thread import owner_of
+from langgraph_memos.stored_threads import StoredThreads
 from langgraph_memos.strict import AllowedType, StrictSerializer
 from langgraph_memos.thinning import Choose, idle_since, latest, thin, without_runs
 from langgraph_memos.thread_records import Place, ThreadKeys, cut, encoded
@@ -43,9 +44,6 @@ from memos_integrations.interface.scope import CubeName
 
 SPACE: Final = "langgraph.threads"
 """The records that checkpoints are."""
-
-_IDENTITY: Final = ("user_id", "agent_id")
-_RUNTIME: Final = "__pregel_runtime"
 
 
 class _At(NamedTuple):
@@ -82,6 +80,8 @@ class MemOSSaver(OffloadedSaver):
         allow: Iterable[AllowedType] = (),
         serde: SerializerProtocol | None = None,
     ) -> None:
+        if not isinstance(mos, MOS):
+            raise InvalidInput(f"a saver is made of a MOS, not of {type(mos).__name__}")
         if getattr(serde, "pickle_fallback", False):
             raise InvalidInput("a serde with pickle_fallback runs code from stored bytes; drop it")
         super().__init__(serde=serde or StrictSerializer(allow))
@@ -270,24 +270,16 @@ class MemOSSaver(OffloadedSaver):
         return f"{number + 1:032}.{random.random():016}"  # noqa: S311  -- no secret
 
     def _threads(self, config: RunnableConfig | None, thread: str | None = None) -> StoredThreads:
-        named = {} if config is None else config.get("configurable", {})
-        identity = _identity(named)
-        asker = asker_of({"configurable": identity}, named.get(_RUNTIME))
+        told = self._asker if config is None else owner_of(config)
         records = self._mos.records(
             SPACE,
-            user=asker.user or self._asker.user,
-            agent=asker.agent or self._asker.agent,
+            user=told.user or self._asker.user,
+            agent=told.agent or self._asker.agent,
             session=thread,
             cube=self._cube,
         )
-        return StoredThreads(records, self.serde, identity)
-
-
-def _identity(named: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config says who asks."""
-    thread = named.get("thread_id")
-    known = thread.identity if isinstance(thread, OwnedThread) else {}
-    return {**known, **{key: named[key] for key in _IDENTITY if key in named}}
+        known = {"user_id": told.user, "agent_id": told.agent} if config is not None else {}
+        return StoredThreads(records, self.serde, {k: v for k, v in known.items() if v is not None})
 
 
 def _at(config: RunnableConfig) -> _At:

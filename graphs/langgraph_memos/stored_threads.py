@@ -22,6 +22,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from langgraph_memos.owned_thread import OwnedThread
 from langgraph_memos.strict import UnreadableBytes
 from langgraph_memos.thread_records import (
     Place,
@@ -37,23 +38,6 @@ from memos_integrations.interface.record_verbs import Records
 
 _PAGE: Final = 16
 _WRITE: Final = ("task", "channel", "value", "path", "index")
-
-
-class OwnedThread(str):
-    """The name of a thread that knows who asked for it.
-
-    LangGraph looks into subgraphs with a config of its own, of which only the thread's name comes
-    from the one it was given.
-    """
-
-    __slots__ = ("identity",)
-
-    def __new__(cls, thread: str, identity: Mapping[str, Any]) -> OwnedThread:
-        made = super().__new__(cls, thread)
-        made.identity = identity
-        return made
-
-    identity: Mapping[str, Any]
 
 
 class Saved(NamedTuple):

@@ -247,6 +247,23 @@ def test_the_thread_of_one_user_is_not_there_for_another(mos: MOS, run: Callable
         run(echoing(theirs), "invoke", said("x"), who("bob", "shared name"))
 
 
+@dataclasses.dataclass
+class Who:
+    user_id: str
+
+
+def test_a_thread_belongs_to_the_user_that_the_context_of_its_run_names(
+    mos: MOS, run: Callable[..., Any]
+) -> None:
+    builder = StateGraph(Chat, context_schema=Who).add_node("echo", echo).add_edge(START, "echo")
+    graph = builder.compile(MemOSSaver(mos))
+    config: Any = {"configurable": {"thread_id": "t1"}}
+    run(graph, "invoke", said("mine"), config, context=Who("alice"))
+    run(graph, "invoke", said("mine too"), config, context=Who("alice"))
+    assert len(run(graph, "get_state", who("alice")).values["messages"]) == 4
+    assert run(graph, "get_state", config).values == {}
+
+
 def test_a_team_shares_threads_in_a_cube_of_its_own(mos: MOS) -> None:
     mos.create_cube("team/support", user="alice")
     mos.share(to="bob", permission="write", user="alice", cube="team/support")
@@ -602,7 +619,6 @@ def test_threads_can_lie_encrypted(mos: MOS) -> None:
         ({"configurable": {}}, InvalidInput),
         ({"configurable": {"thread_id": ""}}, InvalidInput),
         ({"configurable": {"thread_id": "a\x00b"}}, InvalidInput),
-        ({"configurable": {"thread_id": "t", "user_id": 7}}, InvalidInput),
     ],
 )
 def test_a_config_that_names_no_thread_is_told_so(
