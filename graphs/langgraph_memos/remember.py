@@ -28,6 +28,7 @@ from memos_integrations.interface.scope import CubeName
 OWN_TOOLS: Final = ("remember", "recall", "update_memory", "forget")
 """The names of the tools of ``memory_tools``."""
 _Numbered = list[tuple[int, AnyMessage]]
+_Held = list[tuple[int, AnyMessage, str]]
 
 
 class RememberNode:
@@ -38,9 +39,10 @@ class RememberNode:
     answered is kept as derived from the memories it rests on, so it turns stale when they change;
     quotes are not kept, they are memories already. What ``hold`` gives a reason for waits for
     approval by ``interrupt``. ``roles`` are the kinds of messages to remember, such as
-    ``("human",)``; by default all but system messages and what the memory's own tools said. When
-    the memory's queue is full, a run with a control is asked to drain. A message may carry its
-    own time in ``additional_kwargs["time"]``.
+    ``("human",)``; by default all but system messages and what the memory's own tools said; nodes
+    for different roles stand side by side, not one after the other. When the memory's queue is
+    full, a run with a control is asked to drain. A message may carry its own time in
+    ``additional_kwargs["time"]``.
     """
 
     def __init__(
@@ -79,56 +81,34 @@ class RememberNode:
         if place.rewound:
             trace.tell("forked", line=place.mark["line"], known=place.mark["known"], branch=cube)
         write = Writing(self._mos, place.asker, cube, config, runtime)
-        said, mine, held = self._sorted(new, answer)
-        written = write(said, "said")
-        if answer is not None and answer["by"] == "model":
-            written |= write(
-                mine, "answer", origin=Origin.INFERENCE, derived_from=answer["rests_on"]
-            )
-        written |= self._held(held, write, trace)
+        free, held = self._sorted(new, answer)
+        written = write.told(free, answer)
+        written |= _decided(held, answer, write, trace)
         done = [written[place] for place in sorted(written)]
         mark = place.left(found=found, seq=place.version_written(self._cube))
         trace.written(done, seq=mark["seq"], line=mark["line"])
         _relieve(done, runtime)
         return {"written": done, "remembered_upto": new[-1].id, "memory_version": mark}
 
-    def _sorted(
-        self, new: Sequence[AnyMessage], answer: Answer | None
-    ) -> tuple[_Numbered, _Numbered, list[tuple[int, AnyMessage, str]]]:
-        """What was said, what this graph answered, and what is held back with the reason."""
-        made = answer["message_id"] if answer else None
-        said: _Numbered = []
-        held: list[tuple[int, AnyMessage, str]] = []
+    def _sorted(self, new: Sequence[AnyMessage], answer: Answer | None) -> tuple[_Numbered, _Held]:
+        """What may be written at once, and what is held back with the reason."""
+        quoted = answer["message_id"] if answer and answer["by"] != "model" else None
+        free: _Numbered = []
+        held: _Held = []
         for n, message in enumerate(new):
-            if message.id == made or not self._remembers(message):
+            if (quoted and message.id == quoted) or not self._remembers(message):
                 continue
             reason = self._hold(message) if self._hold is not None else None
             if reason is None:
-                said.append((n, message))
+                free.append((n, message))
             else:
                 held.append((n, message, reason))
-        mine = [(n, m) for n, m in enumerate(new) if m.id == made and self._remembers(m)]
-        return said, mine, held
+        return free, held
 
     def _remembers(self, message: AnyMessage) -> bool:
         if self._roles is not None and message.type not in self._roles:
             return False
         return message.type != "system" and not _about_memory(message)
-
-    def _held(
-        self, held: Sequence[tuple[int, AnyMessage, str]], write: Writing, trace: Trace
-    ) -> dict[int, Written]:
-        """What came of the writes that wait for approval. Raises ``GraphInterrupt`` until then."""
-        if not held:
-            return {}
-        trace.tell("held", ids=[message.id for _, message, _ in held])
-        names = approved([(message, reason) for _, message, reason in held])
-        written = {
-            n: refused(refused_reason(reason))
-            for n, message, reason in held
-            if message.id not in names
-        }
-        return written | write([(n, m) for n, m, _ in held if m.id in names], "held")
 
 
 class Writing:
@@ -144,6 +124,19 @@ class Writing:
     ) -> None:
         self._mos, self._asker, self._cube = mos, asker, cube
         self._config, self._runtime = config, runtime
+
+    def told(
+        self, numbered: _Numbered, answer: Answer | None, name: str = ""
+    ) -> dict[int, Written]:
+        """As ``__call__``; what this graph answered is kept as derived from what it rests on."""
+        made = answer["message_id"] if answer else None
+        said = [(n, message) for n, message in numbered if message.id != made]
+        mine = [(n, message) for n, message in numbered if message.id == made]
+        written = self(said, f"{name}said")
+        if answer is None:
+            return written
+        about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": answer["rests_on"]}
+        return written | self(mine, f"{name}answer", **about)
 
     def __call__(self, numbered: _Numbered, name: str, **about: Any) -> dict[int, Written]:
         """What became of each, by its number."""
@@ -163,6 +156,20 @@ class Writing:
         except NotFound:  # what it rests on was erased, or is hidden from the asker by now
             return {n: refused("what it rests on is gone") for n, _ in numbered}
         return dict(zip((n for n, _ in numbered), _written(done), strict=True))
+
+
+def _decided(
+    held: _Held, answer: Answer | None, write: Writing, trace: Trace
+) -> dict[int, Written]:
+    """What came of the writes that wait for approval. Raises ``GraphInterrupt`` until then."""
+    if not held:
+        return {}
+    trace.tell("held", ids=[message.id for _, message, _ in held])
+    names = approved([(message, reason) for _, message, reason in held])
+    written = {
+        n: refused(refused_reason(reason)) for n, message, reason in held if message.id not in names
+    }
+    return written | write.told([(n, m) for n, m, _ in held if m.id in names], answer, "held ")
 
 
 def _relieve(written: Sequence[Written], runtime: Runtime[Any] | None) -> None:

@@ -341,6 +341,21 @@ def test_agent_recalls_uses_its_tools_and_remembers(mos: MOS, run: Any) -> None:
     assert state["injected"]["form"] == "text"
 
 
+def test_answer_that_repeats_what_is_held_back_waits_with_it(mos: MOS) -> None:
+    model = says("With the flu, rest.")
+    agent = memory_agent(
+        mos, model, tools=[], hold=lambda m: "health" if "flu" in str(m.text) else None
+    ).compile(checkpointer=InMemorySaver())
+    state = agent.invoke(said("I have the flu."), who())
+    writes = state["__interrupt__"][0].value["writes"]
+    assert [each["text"] for each in writes] == ["I have the flu.", "With the flu, rest."]
+    assert texts(mos, user="alice") == []
+    state = agent.invoke(Command(resume=[writes[1]["id"]]), who())
+    assert [w["status"] for w in state["written"]] == ["rejected", "stored"]
+    (kept,) = mos.list(user="alice")
+    assert (kept.text, kept.header.origin.value) == ("With the flu, rest.", "inference")
+
+
 def test_answer_of_the_agent_turns_stale_with_what_it_rests_on(mos: MOS) -> None:
     source = mos.add("I'm allergic to peanuts.", user="alice").id
     agent = memory_agent(mos, says("No peanuts for you."), tools=[]).compile()
