@@ -16,11 +16,19 @@ JsonObject = dict[str, Any]
 
 
 def decode_object(raw: bytes, *, max_depth: int, what: str) -> JsonObject:
-    """The JSON object in ``raw``, or ``HostileArchive`` that begins with ``what``.
+    """As ``decode_value``, refusing any top value but an object."""
+    value = decode_value(raw, max_depth=max_depth, what=what)
+    if not isinstance(value, dict):
+        raise HostileArchive(f"{what} is not a JSON object")
+    return value
+
+
+def decode_value(raw: bytes, *, max_depth: int, what: str) -> Any:
+    """The JSON value in ``raw``, or ``HostileArchive`` that begins with ``what``.
 
     Refused: text that is not UTF-8, NaN and infinities (also by overflow, ``1e999``), a key
-    twice in one object, lone surrogates, more than ``max_depth`` levels, any top value but an
-    object. The caller bounds ``len(raw)``; parsing costs up to some 60 times that in memory.
+    twice in one object, lone surrogates, more than ``max_depth`` levels. The caller bounds
+    ``len(raw)``; parsing costs up to some 60 times that in memory.
     """
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
@@ -32,8 +40,6 @@ def decode_object(raw: bytes, *, max_depth: int, what: str) -> JsonObject:
         raise _too_deep(what, max_depth) from error
     except (ValueError, MemoryError) as error:
         raise HostileArchive(f"{what} is not strict JSON: {_short(error)}") from error
-    if not isinstance(value, dict):
-        raise HostileArchive(f"{what} is not a JSON object")
     if raw.count(b"[") + raw.count(b"{") > max_depth and _depth(value, max_depth) > max_depth:
         raise _too_deep(what, max_depth)
     return value
@@ -70,10 +76,10 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _depth(value: JsonObject, enough: int) -> int:
+def _depth(value: Any, enough: int) -> int:
     """Containers inside one another, breadth first so that no depth can overflow the stack."""
     depth = 0
-    level: list[Any] = [value]
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
     while level and depth <= enough:
         inner = [child for node in level for child in _children(node)]
         level = [child for child in inner if isinstance(child, dict | list)]

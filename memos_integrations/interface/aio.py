@@ -379,6 +379,7 @@ class AsyncMOS(AsyncReads[MOS]):
 
     dump = _offloaded(MOS.dump, "slow")
     load = _offloaded(MOS.load, "slow")
+    import_from = _offloaded(MOS.import_from, "slow")
     put_blob = _offloaded(MOS.put_blob)
     get_blob = _offloaded(MOS.get_blob)
     collect_blobs = _offloaded(MOS.collect_blobs, "slow")

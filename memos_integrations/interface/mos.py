@@ -58,6 +58,7 @@ from memos_integrations.interface.feedback_verbs import FeedbackVerbs
 from memos_integrations.interface.governance_verbs import GovernanceVerbs
 from memos_integrations.interface.graph_verbs import GraphVerbs
 from memos_integrations.interface.hot_lines import HotLines
+from memos_integrations.interface.import_verb import ImportVerb
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
 from memos_integrations.interface.pressure import Pressure
@@ -120,6 +121,7 @@ class MOS(
     ActivationVerbs,
     VectorVerbs,
     EntryVerbs,
+    ImportVerb,
 ):
     """Memory for agents in one file: remembered durably, found with reasons, governed, erasable.
 

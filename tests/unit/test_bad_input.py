@@ -200,6 +200,7 @@ def test_every_public_verb_is_in_the_table_or_named_here(mos: MOS) -> None:
         "load",
         "collect_blobs",
         "ingest_folder",
+        "import_from",
     }
     public = {name for name in dir(mos) if not name.startswith("_")}
     assert set(VERBS) <= public

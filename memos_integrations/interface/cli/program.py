@@ -11,6 +11,7 @@ from memos_integrations import __version__
 from memos_integrations.interface.cli import (
     analytics,
     governing,
+    importing,
     ingesting,
     keeping,
     organising,
@@ -120,6 +121,7 @@ for _part in (
     governing,
     keeping,
     ingesting,
+    importing,
     scheduling,
     organising,
     analytics,
