@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from memos_integrations.cube.embedded import is_given
+from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.ports import TaskSpec
 from memos_integrations.infrastructure.vault.borrowed_words import answering
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
@@ -68,7 +70,15 @@ def queue_cube(tx: Transaction, cid: int) -> None:
 
 
 def reembed_cube(tx: Transaction, cube: CubeRow) -> tuple[str, ...]:
-    """Drop a cube's vectors and queue their making anew by the present model; the tasks."""
+    """Drop a cube's vectors and queue their making anew by the present model; the tasks.
+
+    Raises ``UsageError`` where the vectors came with the texts: nothing here could make them again.
+    """
+    if is_given(cube.embedding):
+        raise UsageError(
+            f"the vectors of cube {cube.path} came with its texts; put the texts again, into "
+            "another cube for another model"
+        )
     tx.execute("DELETE FROM embedding WHERE cid = ?", (cube.cid,))
     tx.execute("DELETE FROM part_vector WHERE cid = ?", (cube.cid,))
     tx.execute("UPDATE cube SET embedding = NULL WHERE cid = ?", (cube.cid,))

@@ -101,6 +101,26 @@ def test_plain_search_beside_a_model_finds_such_texts_by_their_words() -> None:
         assert mos.check().findings == ()
 
 
+def test_neither_a_checkup_nor_a_reembedding_takes_given_vectors_away() -> None:
+    with MOS(None, embedder=Letters(), settings=Settings(worker=False)) as mos:
+        ids = put(mos, *NODES, Embedded("c", "without a vector"))
+        assert mos.doctor(user="ann", cube=CUBE).findings == ()
+        with pytest.raises(errors.UsageError, match="came with its texts"):
+            mos.reembed(user="ann", cube=CUBE)
+        assert mos.vectors(ids, user="ann", cube=CUBE).keys() == set(ids[:2])
+
+
+def test_a_fork_finds_by_the_vectors_of_its_trunk(mos: MOS) -> None:
+    put(mos, *NODES)
+    branch = mos.fork("users/ann/branch", user="ann", cube=CUBE).path
+    put_there = mos.put_embedded(
+        [Embedded("a", "the branch's own cat", [1, 0, 0])], model="m", user="ann", cube=branch
+    )
+    best = mos.nearest([1, 0, 0], user="ann", cube=branch)
+    assert [best[0].id, best[1].text] == [put_there[0], "the dog ran home"]
+    assert mos.nearest([1, 0, 0], user="ann", cube=CUBE)[0].text == "the cat sat on the mat"
+
+
 def test_vectors_of_another_model_or_length_are_refused_and_nothing_is_stored(mos: MOS) -> None:
     put(mos, *NODES)
     with pytest.raises(errors.EmbedderMismatch, match="m/3"):

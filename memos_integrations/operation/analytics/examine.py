@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from memos_integrations.cube.embedded import is_given
 from memos_integrations.cube.ops import ActivateOp, ArchiveOp
 from memos_integrations.infrastructure.vault.examined import Claim, Examined, Job, Source
 from memos_integrations.operation.analytics.findings import (
@@ -231,7 +232,10 @@ def without_vector(ward: Ward) -> list[Finding]:
     told = (
         (row, "it has no vector", Refine(row.id))
         for row in ward.standing
-        if row.embedded_by is None and row.kind in _IN_TURNS and row.iid not in ward.waiting
+        if row.embedded_by is None
+        and row.kind in _IN_TURNS
+        and row.iid not in ward.waiting
+        and not is_given(ward.models.get(row.cid))
     )
     return gathered(ward, Ailment.NO_VECTOR, told)
 
@@ -248,7 +252,7 @@ def other_models(ward: Ward) -> list[Finding]:
             plan=[Step(Reembed(ward.cubes[cid]))] if cid in ward.open_cubes else [],
         )
         for cid, model in ward.models.items()
-        if model != ward.model
+        if model != ward.model and not is_given(model)
     ]
 
 
