@@ -368,6 +368,32 @@ def test_an_agent_file_brings_blocks_and_what_was_said_and_counts_the_rest(
         assert b"os.abort" not in part.read_bytes()
 
 
+def test_numbers_of_one_agent_file_do_not_stand_for_those_of_another(
+    mos: MOS, tmp_path: Path
+) -> None:
+    mos.import_from("letta", written(tmp_path / "a.af", AGENT_FILE), user="ann")
+    other = {**AGENT, "name": "cook", "messages": MESSAGES[:2]}
+    blocks = [{**BLOCKS[0], "value": "Ann eats no meat."}]
+    file = written(tmp_path / "b.af", {**AGENT_FILE, "agents": [other], "blocks": blocks})
+    done = mos.import_from("letta", file, user="ann")
+    assert (done.new, done.changed) == (2, 0)
+    assert {item.text for item in mos.list(user="ann")} >= {"Ann likes tea.", "Ann eats no meat."}
+    # A later export of the same agent begins with a later message, and counts anew.
+    later = {**AGENT, "messages": [{**MESSAGES[2], "id": "message-0"}]}
+    newer = {**AGENT_FILE, "agents": [later], "blocks": [{**BLOCKS[0], "value": "Ann likes jam."}]}
+    again = mos.import_from("letta", written(tmp_path / "c.af", newer), user="ann")
+    assert (again.new, again.changed, again.unchanged) == (0, 1, 1)
+
+
+def test_an_agent_that_speaks_plainly_is_heard_beside_its_calls(mos: MOS, tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "I will look it up.", "tool_calls": [call]}
+    agent = {**AGENT, "agent_type": "letta_v1_agent", "messages": [message]}
+    file = written(tmp_path / "a.af", {**AGENT_FILE, "agents": [agent], "blocks": []})
+    mos.import_from("letta", file, user="ann")
+    assert [item.text for item in mos.list(user="ann")] == ["I will look it up."]
+
+
 @pytest.mark.parametrize("form", ["list", "key"])
 def test_passages_of_the_archive_come_too(mos: MOS, tmp_path: Path, form: str) -> None:
     value: object = PASSAGES if form == "list" else {"passages": PASSAGES}
@@ -482,7 +508,7 @@ def test_a_file_that_is_none_of_its_kind_is_refused_or_brings_nothing(
         "2 updated_at, NULL expires_at;",
         "CREATE VIRTUAL TABLE store USING fts5(prefix, key, value, created_at, updated_at);",
         "CREATE TABLE store (prefix, key, created_at, updated_at, "
-        "value AS (hex(zeroblob(100000000))));",
+        "value AS (hex(zeroblob(1000))));",
         "CREATE TABLE other (x);",
     ],
     ids=["view", "virtual table", "computed column", "another table"],

@@ -2,7 +2,9 @@
 passages of its archival memory as its server lists them.
 
 Memory blocks, what was said, and passages become memories. Thoughts, system messages, tools with
-their code, environment variables and settings are left where they are, and counted.
+their code, environment variables and settings are left where they are, and counted. Ids in agent
+files are numbers of one file (``block-0``), so a block is known by agent and label, and a message
+by who said what when.
 """
 
 from __future__ import annotations
@@ -25,9 +27,19 @@ from memos_integrations.interface.importing.foreign import (
     word,
 )
 
-_LEFT = ("tools", "sources", "files", "groups", "mcp_servers", "tool_exec_environment_variables")
+_LEFT = (
+    "tools",
+    "sources",
+    "files",
+    "groups",
+    "mcp_servers",
+    "tool_exec_environment_variables",
+    "secrets",
+)
 _SPOKEN = {"user": "user", "assistant": "assistant"}
 _SAY = "send_message"
+_SPEAKS_PLAINLY = "letta_v1_agent"
+"""The kind of agent whose content is what it said, beside calls of tools too."""
 
 
 def read(path: Path, limits: ImportLimits) -> Records:
@@ -52,11 +64,10 @@ def _of_agents(document: Mapping[str, Any]) -> Records:
     holders = {block: agent for agent in agents for block in _listed(agent.get("block_ids"))}
     for block in _objects(document.get("blocks")):
         holder = holders.get(str(block.get("id")), {})
-        name = word(holder.get("name"))
-        yield _block(block, str(block.get("id")), name, document.get("created_at"))
+        yield _block(block, word(holder.get("name")), document.get("created_at"))
     for agent in agents:
         name = word(agent.get("name"))
-        yield from _messages(agent, str(agent.get("id")), name)
+        yield from _messages(agent, name)
         yield from _passages(agent.get("passages"), name)
         yield from _left(agent)
     yield from _passages(document.get("passages"), None)
@@ -67,9 +78,8 @@ def _of_agent(agent: Mapping[str, Any]) -> Records:
     """The form with everything inside one agent."""
     name = word(agent.get("name"))
     for block in _objects(agent.get("core_memory")):
-        identity = f"{name}/{block.get('label')}"
-        yield _block(block, identity, name, agent.get("created_at"))
-    yield from _messages(agent, f"agent {name}", name)
+        yield _block(block, name, agent.get("created_at"))
+    yield from _messages(agent, name)
     yield from _passages(agent.get("passages"), name)
     yield from _left(agent)
 
@@ -91,13 +101,13 @@ def _left(holder: Mapping[str, Any]) -> Iterator[Left]:
         yield Left("a system prompt")
 
 
-def _block(block: Mapping[str, Any], identity: str, agent: str | None, made: object) -> Record:
+def _block(block: Mapping[str, Any], agent: str | None, made: object) -> Record:
     text = word(block.get("value"))
     if text is None:
         return Left("a memory block without words")
     label = word(block.get("label"))
     return Foreign(
-        id=f"block {identity}",
+        id=f"block {agent or block.get('id')}/{label}",
         text=text,
         time=moment(block.get("created_at")) or moment(made),
         agent=agent,
@@ -112,13 +122,15 @@ def _block(block: Mapping[str, Any], identity: str, agent: str | None, made: obj
     )
 
 
-def _messages(agent: Mapping[str, Any], home: str, name: str | None) -> Records:
+def _messages(agent: Mapping[str, Any], name: str | None) -> Records:
+    home = name or str(agent.get("id"))
+    plainly = agent.get("agent_type") == _SPEAKS_PLAINLY
     for message in _objects(agent.get("messages")):
         role = _SPOKEN.get(str(message.get("role")))
         if role is None:
             yield Left(f"a message of the role {str(message.get('role'))[:20]}")
             continue
-        said = _heard(message) if role == "user" else _spoken(message)
+        said = _heard(message) if role == "user" else _spoken(message, plainly=plainly)
         if not said:
             yield Left("an event of the system" if role == "user" else "a thought")
         for place, text in enumerate(said):
@@ -135,12 +147,10 @@ def _messages(agent: Mapping[str, Any], home: str, name: str | None) -> Records:
 
 
 def _identity(message: Mapping[str, Any], home: str) -> str:
-    """Its id; where the form gives none, a hash of where and when what was said."""
-    if word(message.get("id")):
-        return f"{home}/{message['id']}"
-    whole = [home, *(message.get(name) for name in ("created_at", "role", "content"))]
-    written = json.dumps([*whole, message.get("tool_calls")], sort_keys=True)
-    return hashlib.sha256(written.encode()).hexdigest()[:32]
+    """A hash of where, when and by whom what was said."""
+    names = ("created_at", "role", "content", "tool_calls")
+    whole = json.dumps([home, *(message.get(name) for name in names)], sort_keys=True)
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _heard(message: Mapping[str, Any]) -> list[str]:
@@ -155,11 +165,11 @@ def _heard(message: Mapping[str, Any]) -> list[str]:
     return texts
 
 
-def _spoken(message: Mapping[str, Any]) -> list[str]:
-    """What an agent said. Beside calls of tools, the content is what it thought; a call of
-    ``send_message`` is how it speaks."""
+def _spoken(message: Mapping[str, Any], *, plainly: bool) -> list[str]:
+    """What an agent said. Beside calls of tools, the content of most is what they thought, and a
+    call of ``send_message`` is how they speak."""
     calls = _objects(message.get("tool_calls"))
-    if not calls:
+    if plainly or not calls:
         return _texts(message.get("content"))
     functions = [call.get("function") for call in calls]
     said = [f for f in functions if isinstance(f, Mapping) and f.get("name") == _SAY]
