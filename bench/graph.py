@@ -34,7 +34,16 @@ _WORDS = (
     "harbour peanut window fence lighthouse violin market winter garden letter bicycle soup "
     "mountain teacher ticket candle river bakery station museum"
 ).split()
-_HEADS = ("turn", "ms/turn", "min-max", "ms over none", "x none", "x durable commit", "turns")
+_HEADS = (
+    "turn",
+    "ms/turn",
+    "min-max",
+    "ms over none",
+    "x none",
+    "x durable commit",
+    "turns",
+    "failed",
+)
 _HIDDEN_HEADS = ("recall", "ms/turn", "ms over the model", "of the model call", "hidden")
 
 
@@ -65,6 +74,22 @@ class _Arm:
     graph: Any
     between: Callable[[], object] = lambda: None
     spent: list[float] = field(default_factory=list[float])
+    failed: int = 0
+    """Turns that raised; a store that is not thread-safe does, now and then."""
+
+    def turn(self, given: Any, config: Any) -> None:
+        """One turn, by a thread."""
+        try:
+            self.graph.invoke(given, config)
+        except RuntimeError:
+            self.failed += 1
+
+    async def aturn(self, given: Any, config: Any) -> None:
+        """One turn, by a task."""
+        try:
+            await self.graph.ainvoke(given, config)
+        except RuntimeError:
+            self.failed += 1
 
     @property
     def median(self) -> float:
@@ -99,6 +124,7 @@ def _overhead(folder: Path, *, memories: int, rounds: int) -> None:
             for callers in _CALLERS:
                 for arm in arms:
                     arm.spent.clear()
+                    arm.failed = 0
                 floor: list[float] = []
                 for number in range(rounds + 1):  # the first warms up
                     began = time.perf_counter()
@@ -117,19 +143,19 @@ def _round(arm: _Arm, callers: int, *, asynchronous: bool) -> float:
     asked = [(_said(), _config()) for _ in range(callers)]
     began = time.perf_counter()
     if asynchronous:
-        asyncio.run(_gathered(arm.graph, asked))
+        asyncio.run(_gathered(arm, asked))
     elif callers == 1:
-        arm.graph.invoke(*asked[0])
+        arm.turn(*asked[0])
     else:
         with ThreadPoolExecutor(callers) as pool:
-            list(pool.map(lambda each: arm.graph.invoke(*each), asked))
+            list(pool.map(lambda each: arm.turn(*each), asked))
     spent = (time.perf_counter() - began) * 1e3 / callers
     arm.between()
     return spent
 
 
-async def _gathered(graph: Any, asked: Sequence[tuple[Any, Any]]) -> None:
-    await asyncio.gather(*(graph.ainvoke(given, config) for given, config in asked))
+async def _gathered(arm: _Arm, asked: Sequence[tuple[Any, Any]]) -> None:
+    await asyncio.gather(*(arm.aturn(given, config) for given, config in asked))
 
 
 def _print_overhead(
@@ -143,7 +169,9 @@ def _print_overhead(
     none, commit = arms[0], statistics.median(floor)
     how = "ainvoke" if asynchronous else "invoke"
     print(f"\nA turn by {how}, {callers} at once, {memories:,} memories known, per turn\n")
-    rows = [["one durable commit", f"{commit:.2f}", *_range(floor), "", "", "1.0", str(len(floor))]]
+    rows = [
+        ["one durable commit", f"{commit:.2f}", *_range(floor), "", "", "1.0", str(len(floor)), ""]
+    ]
     for arm in arms:
         over = statistics.median(a - b for a, b in zip(arm.spent, none.spent, strict=True))
         times = statistics.median(a / b for a, b in zip(arm.spent, none.spent, strict=True))
@@ -159,6 +187,7 @@ def _print_overhead(
                 f"{times:.2f}",
                 f"{to_floor:.1f}",
                 f"{len(arm.spent)} x {callers}",
+                str(arm.failed),
             ]
         )
     print("\n".join(table(_HEADS, rows)))
