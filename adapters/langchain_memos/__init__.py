@@ -16,7 +16,8 @@ from memos_integrations.cube.errors import MissingExtra
 if TYPE_CHECKING:
     from langchain_memos.cache import MemOSCache
     from langchain_memos.chat_model import MemOSChatModel
-    from langchain_memos.compat import MemOSChatMessageHistory, MemOSClassicMemory
+    from langchain_memos.compat import MemOSChatMessageHistory
+    from langchain_memos.compat import MemOSClassicMemory as MemOSClassicMemory
     from langchain_memos.middleware import MemOSMiddleware
     from langchain_memos.middleware_state import MemOSAgentState
     from langchain_memos.record_manager import MemOSRecordManager
@@ -41,13 +42,14 @@ _HOMES = {
 }
 _FRAMEWORKS = ("langchain", "langchain_core", "langgraph")
 
+# Without MemOSClassicMemory, which is deprecated and needs an extra of its own: a star import works
+# without it.
 __all__ = [
     "MemOSAgentState",
     "MemOSByteStore",
     "MemOSCache",
     "MemOSChatMessageHistory",
     "MemOSChatModel",
-    "MemOSClassicMemory",
     "MemOSMiddleware",
     "MemOSRecordManager",
     "MemOSRetriever",

@@ -44,7 +44,7 @@ class MemOSRetriever(BaseRetriever):
     filter: Mapping[str, Any] | None = None
     k: int = Field(default=4, ge=1)
     min_score: float | None = None
-    """Leave out what scores less. Scores are sums of signals on absolute scales, about 0 to 20."""
+    """Leave out what scores less. A score is the sum of signals that ``explain`` shows."""
     explain: bool = False
     """Say in ``metadata["why"]`` what each score rests on."""
 

@@ -197,9 +197,12 @@ def test_without_langchain_classic_the_shim_says_which_extra_is_missing() -> Non
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
         f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'adapters')!r}]\n"
-        "from langchain_memos import MemOSChatMessageHistory\n"
+        "from langchain_memos import *\n"
+        "assert MemOSChatMessageHistory and MemOSMiddleware\n"
+        "print('all but the shim')\n"
         "from langchain_memos import MemOSClassicMemory\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "all but the shim\n"
     assert "MissingExtra" in done.stderr
     assert "memos-integrations[classic]" in done.stderr
