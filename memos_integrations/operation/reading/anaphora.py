@@ -6,7 +6,7 @@ I'm allergic``. Called by ``echoes`` with the clause before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import shapes, values
@@ -30,11 +30,11 @@ _ALLERGIC = spaced(
 _PRONOUNS = ("his ", "her ", "its ", "their ", "he", "she", "it", "i ", "we ", "i'm", "im", "we're")
 
 
-def facts(clause: Clause, before: Clause, found: Sequence[Fact]) -> Iterator[Fact]:
+def facts(clause: Clause, before: Clause) -> Iterator[Fact]:
     """What a pronoun of this clause says of the clause before."""
     if clause.folded.startswith(_PRONOUNS, clause.at):
         yield from _named(clause, before)
-        yield from _because(clause, found)
+        yield from _because(clause, before)
 
 
 def named_at_once(clause: Clause) -> Iterator[Fact]:
@@ -55,9 +55,20 @@ def _named(clause: Clause, before: Clause) -> Iterator[Fact]:
         yield attributed(whole, RELATIONS[had["relation"]], value.text, subject=clause.me)
 
 
-def _because(clause: Clause, found: Sequence[Fact]) -> Iterator[Fact]:
+_DEEDS = frozenset("eat have drink touch do take use go come help".split())
+_AVOIDED = spaced(
+    r"(?:(?:i|we) )?(?:can't|cannot|can not|cant|mustn't|must not|shouldn't|don't|never|have to avoid|avoid)(?: ever)?"
+    r" (?:(?:eat|have|drink|touch|do|take|use) )?(?=\S)"
+)
+
+
+def _because(clause: Clause, before: Clause) -> Iterator[Fact]:
     """``I can't eat peanuts, I'm allergic``."""
-    avoided = [f for f in found if f.attribute in {"eats", "drinks"} and f.negated]
-    if avoided and _ALLERGIC.match(clause.folded, clause.at, clause.to):
-        for fact in avoided:
-            yield attributed(clause, "allergic_to", fact.value, subject=fact.subject)
+    if _ALLERGIC.match(clause.folded, clause.at, clause.to) is None:
+        return
+    avoided = _AVOIDED.match(before.folded, before.at, before.to)
+    for value in values.several(before, avoided.end()) if avoided else ():
+        if value.text in _DEEDS:
+            continue
+        whole = clause._replace(at=before.at)
+        yield attributed(whole, "allergic_to", value.text, subject=clause.me)

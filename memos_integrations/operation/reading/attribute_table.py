@@ -11,6 +11,7 @@ _JOB = r"(?:new |great |full-time |part-time |permanent |first |old |dream |curr
 
 _JOB2 = (r"(?:(?:new|great|good|full-time|part-time|permanent|first|steady|decent|proper|current|nice|small"
          r"|side|day|temporary|regular) ){0,2}")  # fmt: skip
+_FEEL = r"(?:love|like|enjoy|hate|adore)s? "
 _EARN = r"(?:earn|make)s? (?:(?:my|our|his|her|their|a) )?(?:living|money|bread|keep) "
 
 TABLE = by_head(
@@ -61,6 +62,26 @@ TABLE = by_head(
          pattern("have", r"(?:been )?(?:worked|working|employed) (?:at|for|by) ", "works_at",
                  "organisation")),
         ("a an", pattern("be", r"an? (?:\w+ )?employee (?:of|at) ", "works_at", "organisation")),
+        ("part on in a", pattern("be have", r"(?:part of|on|in|a (?:proud )?member of) (?:the |our |their |its )?(?:[\w-]+ ){0,3}?"
+                 r"(?:team|department|division|staff|crew|group|board|office) (?:at|of|for) ", "works_at",
+                 "organisation")),
+        ("in", pattern("be", r"in (?:sales|marketing|finance|accounting|accounts|hr|it|research|design|logistics|procurement"
+                 r"|engineering|support|customer service|management|production|development) (?:at|for|with) ",
+                 "works_at", "organisation")),
+        ("work works working", pattern("- be", r"work(?:s|ing)? in (?:the )?(?:[\w-]+ ){1,3}?(?:at|for) ", "works_at",
+                 "organisation")),
+        ("get gets draw draws receive receives collect", pattern("-", r"(?:get|draw|receive|collect)s? (?:my|a|our|his|her) (?:\w+ )?"
+                 r"(?:paycheck|paycheque|salary|wages?|pay|payslip) from ", "works_at", "organisation")),
+        ("love loves like likes enjoy enjoys hate hates adore", pattern("-", _FEEL + r"working (?:at|for) ", "works_at",
+                 "organisation")),
+        ("love loves like likes enjoy enjoys hate hates adore", pattern("-", _FEEL + r"(?:being|working as) (?:an? |the )",
+                 "works_as", "job")),
+        ("love loves like likes enjoy enjoys hate hates adore", pattern("-", _FEEL + r"living (?:here )?in ", "lives_in",
+                 "place")),
+        ("made", pattern("- have", r"made the (?:big |long )?move (?:over |out |back |down |up )?to ", "lives_in", "place",
+                 begins=True)),
+        ("chose", pattern("- have", r"chose to (?:be|become) (?:an? )", "works_as", "job")),
+        ("born", pattern("was", r"born and (?:raised|bred|brought up) in ", "from", "place")),
         ("employed", pattern("be", r"employed (?:\w+ly )?with ", "works_at", "organisation")),
         ("on", pattern("be have", r"on (?:the )?(?:payroll|staff|books|team) (?:of|at|for|with) ", "works_at",
                  "organisation")),
@@ -160,8 +181,19 @@ TABLE = by_head(
         ("dating", pattern("be have", r"dating ", "partner", "name")),
         ("been", pattern("have", r"been (?:dating|seeing|married to|engaged to|going out with) ", "partner",
                  "name")),
+        ("in together", pattern("be have", r"(?:in a (?:\w+ ){0,2}relationship|together) with ", "partner", "name")),
+        ("been", pattern("have", r"been (?:together|in a (?:\w+ ){0,2}relationship) with ", "partner", "name")),
+        ("started began", pattern("- have", r"(?:started|began) (?:dating|seeing|going out with) ", "partner", "name",
+                 begins=True)),
+        ("doing finishing completing pursuing getting", pattern("be have", r"(?:doing|finishing|completing|pursuing|getting) (?:my|an?) "
+                 r"(?:[\w'-]+ )??(?:degree|phd|doctorate|master'?s|bachelor'?s|ba|bsc|msc|mba|ma|studies)(?: in [^,]{2,30}?)?"
+                 r" (?:at|with) ", "studies_at", "organisation")),
+        ("go goes", pattern("-", r"go(?:es)? to (?=[^,.!?]{2,30} for (?:uni|university|college|school)\b)", "studies_at",
+                 "organisation")),
+        ("driving", pattern("be", r"driving (?:an? |my )(?!(?:rental|lot|bit|long|few|hard)\b)", "drives", "phrase")),
+        ("get gets", pattern("-", r"gets? around (?:in|on|with) (?:an? |my )", "drives", "phrase")),
         ("tied", pattern("- have", r"tied the knot with ", "partner", "name", begins=True)),
-        ("report reports answer answers", pattern("- do", r"(?:report|answer)s? to ", "boss", "name")),
+        ("report reports answer answers", pattern("- do", r"(?:report|answer)s? (?:\w+ly )?to ", "boss", "name")),
         ("reporting", pattern("be", r"reporting to ", "boss", "name")),
         ("known", pattern("be", r"known (?:\w+ ){0,2}?as ", "nickname", "name")),
         ("a native bilingual conversant proficient",

@@ -14,6 +14,7 @@ from memos_integrations.operation.reading.phrasing import birthday_of
 from memos_integrations.operation.reading.stating import attributed, stated
 from memos_integrations.operation.reading.timeline import DAY
 from memos_integrations.operation.reading.vocabulary import (
+    CARS,
     DIETS,
     LEVELS,
     NATIONALITIES,
@@ -38,7 +39,7 @@ _SKILL = re.compile(
     r"|experienced)(?: level)? (?:in|at|with|to|on) ".replace(" ", r"\s")
 )
 _HAVE_NAMED = re.compile(
-    r"(?:have |has )?(?:an? |one |two |three |our )?(?:[a-z-]+ ){0,2}?(?P<what>[a-z]+?)s?,? "
+    r"(?:have |has |got )?(?:an? |one |two |three |our )?(?:[a-z-]+ ){0,2}?(?P<what>[a-z]+?)s?,? "
     r"(?:named|called|whose name is|by the name of|who goes by|who is called|who's called) ".replace(
         " ", r"\s"
     )
@@ -66,7 +67,7 @@ _INTOLERANT = re.compile(r"(?P<what>[a-z]+)[\s-]intolerant\b")
 _ALLERGY = re.compile(
     r"(?:(?:have|has|developed|suffers? from|suffering from) )?(?:an? )?(?:(?:severe|bad|mild|serious|strong"
     r"|nasty|terrible) )?(?P<what>(?!developed|suffer|have)[a-z]+(?: (?!an?\b)[a-z]+)?)"
-    r" (?:allergy|allergies|intolerance)\b".replace(" ", r"\s")
+    r" (?:allergy|allergies|intolerance)\b(?! to\b)".replace(" ", r"\s")
 )
 
 
@@ -149,6 +150,12 @@ def _be(clause: Clause) -> Iterator[Fact]:
     yield from _be_word(clause)
 
 
+_HAVE_CAR = re.compile(
+    r"(?:(?:have|has|got|bought|own|owns)(?: (?:myself|ourselves|himself|herself))? )?(?:an? )(?P<v>(?:(?:used|new|second-hand|old|little|small|red|blue"
+    r"|black|white|silver|green|grey|gray|electric|brand new) ){0,2}(?P<make>[a-zéë]+)(?: [a-z0-9]+)?)(?=[\s.,!]*$|,| and | that | from )".replace(
+        " ", r"\s"
+    )
+)
 _PAPERS = re.compile(
     r"(?:have |has |hold |holds |got )?(?:an? |dual |both )?(?P<v>[a-z]+) (?:citizenship|passport|nationality|roots)\b".replace(
         " ", r"\s"
@@ -227,7 +234,22 @@ def _at_work(clause: Clause, at: int) -> Iterator[Fact]:
         yield attributed(clause, where, value.text, negated=clause.denied)
 
 
-_HAVING = ("have ", "hold ", "holds ", "has ", "developed ", "suffer ", "suffers ")
+_NO_ALLERGEN = frozenset(
+    "no any an a food bad severe mild new serious really weird few some many".split()
+)
+_HAVING = (
+    "got ",
+    "bought ",
+    "own ",
+    "owns ",
+    "have ",
+    "hold ",
+    "holds ",
+    "has ",
+    "developed ",
+    "suffer ",
+    "suffers ",
+)
 
 
 def _have(clause: Clause) -> Iterator[Fact]:
@@ -239,6 +261,10 @@ def _have(clause: Clause) -> Iterator[Fact]:
         text = clause.turn.text[papers.start("v") : papers.end("v")]
         yield attributed(clause, "nationality", text, negated=clause.denied)
         return
+    car = _HAVE_CAR.match(clause.folded, clause.rest, clause.to)
+    if car is not None and car["make"] in CARS and not clause.denied:
+        yield attributed(clause, "drives", clause.turn.text[car.start("v") : car.end("v")])
+        return
     named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to) or _HAVE_THEN_NAME.match(
         clause.folded, clause.rest, clause.to
     )
@@ -248,7 +274,7 @@ def _have(clause: Clause) -> Iterator[Fact]:
             yield attributed(clause, RELATIONS[named["what"]], value.text)
         return
     allergy = _ALLERGY.match(clause.folded, clause.rest, clause.to)
-    if allergy is not None and allergy["what"] not in {"no", "any", "an", "food"}:
+    if allergy is not None and allergy["what"] not in _NO_ALLERGEN:
         yield attributed(clause, "allergic_to", allergy["what"], negated=clause.denied)
         return
     some = _HAVE.match(clause.folded, clause.rest, clause.to)

@@ -30,11 +30,13 @@ _ROLE = re.compile(
     r"[\s\[<#(*|]*(?:system|assistant|developer|tool)\b\s*(?:prompt|message|note)?[\]>|)*\s]*[:：]"
 )
 _UNREAL = re.compile(
-    r"\b(?:if(?!\s(?:you\s(?:must|really\smust|want\sto|care\sto|need\sto|ask|wonder|were\swondering|are\swondering"
+    r"\b(?:if(?!\s(?:(?:i|you)\s(?:had|have)\sto\s(?:pick|choose|name|say|decide|guess)|you\s(?:must|really\smust|want\sto|care\sto|need\sto|ask|wonder|were\swondering|are\swondering"
     r"|didn't\sknow|don't\sknow)|you're\swondering|anyone(?:'s|\sis)\swondering))|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
     r"|should've|might|maybe|perhaps|probably|possibly|(?:would|could|should)\shave"
     r"|in\s(?:my|a)\sdream|dreamed|dreamt|joking|kidding|hypothetically|what\sif|supposedly|rumou?r"
-    r"|almost|nearly|could|hypothetical|role-?play|let's\ssay|as\sif|yeah,?\sright|practically|jk)\b"
+    r"|almost|nearly|hypothetical|role-?play|let's\ssay|as\sif|yeah,?\sright|practically|jk)\b"
+    r"|(?<!you\s)\bcould\b(?!\s(?:eat|watch|drink|listen|read|play|live|wear)\b[^.!?]{1,40}\b(?:every|all\sday|forever"
+    r"|for\shours|daily|all\sthe\stime|non-?stop|for\sthe\srest))|\byou\scould\b(?!\s(?:say|call))"
     r"|(?<=\s)/s\b"
     r"|如果|要是|假如|假设|也许|可能|或许|希望我|开玩笑|梦见|万一|听说"
 )
@@ -56,7 +58,8 @@ _QUESTION_START = re.compile(
     r"|why|how|which)\b"
 )
 _CUT = re.compile(
-    r",?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|as|yet)\s+"
+    r",?\s+as\s+(?=(?:i|we|he|she|they|it|you)\b)"
+    r"|,?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|yet)\s+"
     r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
     r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now|his|her"
     r"|that's|these\sdays)\b)"
@@ -67,7 +70,7 @@ _CARRIED = re.compile(
     r"(?:work|works|live|lives|like|likes|love|loves|hate|hates|enjoy|enjoys|speak|speaks|study"
     r"|studies|moved|started|adopted|bought|visited|went|plan|plans|will|drive|drives|own|owns"
     r"|prefer|prefers|play|plays|married|joined|got|quit|left|don't|doesn't|can't|dislike|dislikes"
-    r"|am|is|allergic|planning|going|have|has|stopped|graduated|met|saw)\b)"
+    r"|became|become|switched|changed|relocated|trained|retrained|settled|am|is|allergic|planning|going|have|has|stopped|graduated|met|saw)\b)"
 )
 _OPENER = re.compile(
     r"(?:(?:and|but|so|well|oh|ah|yeah|yes|yep|yup|no|nope|nah|ok|okay|hey|hi|hello|wow|haha|lol"
@@ -75,7 +78,7 @@ _OPENER = re.compile(
     r"|these days|nowadays|unfortunately|luckily|fortunately|sadly|finally|guess what|in fact|tbh"
     r"|to be honest|for me|as you know|you know|fyi|update|quick update|good news|big news|news"
     r"|thanks|thank you|great|sure|hmm+|um+|uh+|omg|because|although|though|since|while|like"
-    r"|for the record|just so you know|please note(?: that)?|note that|remember(?: that)?"
+    r"|for the record|just so you know|please note(?: that)?|note that|(?:please )?(?:remember|keep in mind|don't forget|be aware)(?: that)?"
     r"|fun fact|besides|anyhow|right|true|correction|sorry|i mean|i think|i guess|i must say"
     r"|i have to say|basically|obviously|of course|as for me|my bad|in general|generally|overall"
     r"|currently|at the moment|right now|originally|nice to meet you|by (?:trade|profession|training"
@@ -86,12 +89,15 @@ _OPENER = re.compile(
     r"|i'd say(?: that)?|i would say(?: that)?|i'm (?:pretty |quite |fairly |absolutely )?(?:sure|certain|positive)"
     r"(?: that)?|let me tell you|scratch that|(?:just )?(?:to|wanted to) let you know(?: that)?"
     r"|(?:i )?(?:almost )?forgot to (?:mention|say|tell you)(?: that)?|(?:it )?turns out(?: that)?"
-    r"|i(?:'ve)? (?:just |recently |only )?(?:found out|discovered|realised|realized|learned|learnt)(?: that)?"
+    r"|i(?:'ve)? (?:just |recently |only )?(?:found out|discovered|realised|realized|learned|learnt)(?: (?:last|this) [a-z]+"
+    r"| recently| yesterday| today| [a-z]+ [a-z]+ ago)?(?: that)?"
     r"(?= (?:i|we|my|our)\b)|you should know(?: that)?|you (?:may|might) (?:want to )?know(?: that)?"
     r"|as a matter of fact|in reality|in truth|to be fair|to be clear|just fyi|fwiw|ngl|imo|also"
     r"|good to know|one more thing|another thing|so yeah|anyway so|as of (?:today|now|this \w+)|from now on"
     r"|for context|some context|some background|about me|a bit about me|little update|small update|life update"
-    r"|heads up|heads-up|by now|in my (?:free|spare) time|after all|more and more|at last|at long last|good for me|thankfully|happily"
+    r"|heads up|heads-up|[a-z]+-?wise|you (?:could|might|can) say(?: that)?|(?:my|the|our) (?:doctor|gp|allergist|dentist|vet|therapist|nurse)"
+    r" (?:says|said|told me|confirmed|tells me)(?: that)?(?= (?:i|my)\b)|if i (?:had|have) to (?:pick|choose|name|say|decide)"
+    r"(?: one)?|by now|in my (?:free|spare) time|after all|more and more|at last|at long last|good for me|thankfully|happily"
     r"|surprisingly|funnily enough|interestingly|weirdly|strangely|meanwhile|since then|until recently"
     r"|(?:as of|from|starting|effective) (?:this |last )?(?:january|february|march|april|may|june|july|august|september"
     r"|october|november|december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|week|month|year|spring|summer"
@@ -107,6 +113,7 @@ _SUBJECT = re.compile(
 _LEFT_OUT = re.compile(
     r"(?P<adv>(?:just|recently|finally|currently|now|still|newly|happily|also)\s)?(?:(?P<be>(?:based|living|residing"
     r"|employed|working|allergic|married|engaged|studying)\s(?:in|at|as|to|for|by|with|out))"
+    r"|(?P<have>been\s(?:working|living|employed|studying|dating|married)\s(?:at|in|for|as|to|with|by))"
     r"|(?P<was>(?:born|raised)\s(?:in|on|and))|(?P<did>(?:moved|relocated)\s(?:back\s|over\s)?(?:to|from|in)"
     r"|(?:live|reside)\sin|works?\s(?:at|for|as)|started\s(?:at|as|working|a\snew)|joined|(?:got|landed)\s(?:a\s(?:new\s)?(?:job|position|role)|hired|married"
     r"|engaged)|switched\s(?:jobs|to\sa)|changed\s(?:jobs|employers|careers)|became\san?|left|quit|turned\s[0-9]))\b"
@@ -291,7 +298,15 @@ def _begun(
         return _of_mine(clause, subject)
     left_out = _LEFT_OUT.match(folded, start, to)
     if left_out is not None:
-        aux = "be" if left_out["be"] else "was" if left_out["was"] else ""
+        aux = (
+            "be"
+            if left_out["be"]
+            else "was"
+            if left_out["was"]
+            else "have"
+            if left_out["have"]
+            else ""
+        )
         rest = left_out.end("adv") if left_out["adv"] else start
         return clause._replace(aux=aux, rest=rest, cut_short=True)
     name = _NAME.match(turn.text, start, to)

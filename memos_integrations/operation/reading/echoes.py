@@ -29,8 +29,6 @@ class Heard:
     """What the clause before left to the next."""
 
     clause: Clause
-    found: Sequence[Fact] = ()
-    """What it stated."""
     naming: Naming | None = None
     """The attribute it spoke of without saying what it is now."""
     taken_back: bool = False
@@ -55,11 +53,16 @@ _HAVE_NEW = spaced(
 _CHANGED_IT = spaced(
     r"(?:i|we)(?:'ve| have)? (?:just |recently |since )?(?:changed|switched) (?=\S)"
 )
-_PLURALS = {"job": "works_at", "jobs": "works_at", "employer": "works_at", "employers": "works_at",
+_GAVE_NOTICE = spaced(
+    r"(?:i|we)(?:'ve| have)?(?: just| finally)? (?:(?:handed in|gave|put in|given|handed) (?:my )?(?:two[- ]weeks'? )?notice"
+    r"|resigned|quit (?:my|the) (?:old )?job|left my (?:old )?job)[\s.!,]*$"
+)
+_PLURALS = {"universities": "studies_at", "university": "studies_at", "unis": "studies_at", "colleges": "studies_at",
+            "schools": "studies_at", "cities": "lives_in", "towns": "lives_in","job": "works_at", "jobs": "works_at", "employer": "works_at", "employers": "works_at",
             "company": "works_at", "companies": "works_at", "career": "works_as",
             "careers": "works_as", "profession": "works_as", "professions": "works_as"}  # fmt: skip
 _ECHO = spaced(
-    r"(?P<who>(?:it|that|this|he|she|they)(?:'s| is| was|'re| are| would be|'d be| has to be)|i(?:'m| am|m)|we(?:'re"
+    r"(?P<who>(?:it|that|this|he|she|they)(?:'s| is| was|'re| are| would be|'d be| has to be)|i(?:'m| am|m)(?: joining| starting at| moving to| going to)?|we(?:'re"
     r" | are)|am|is|are|moved)?\s?(?P<now>(?:now |currently |actually |[a-z]{3,12}ly |today |these days |called |named |instead "
     r"|rather |only )*)(?:(?:at|in|for|with|as|to|by) )?"
 )
@@ -75,7 +78,7 @@ def facts(clause: Clause, heard: Heard | None) -> Iterator[Fact]:
     gap = clause.folded[heard.clause.to : clause.at].strip()
     if clause.folded.startswith(_BACKWARDS.get(gap, _THATS), clause.at):
         yield from _named_after(clause, heard.clause, gap)
-    yield from anaphora.facts(clause, heard.clause, heard.found)
+    yield from anaphora.facts(clause, heard.clause)
 
 
 _THATS = ("that", "this is", "it's", "it is", "which is", "and that")
@@ -88,8 +91,8 @@ def heard(clause: Clause, found: Sequence[Fact]) -> Heard:
     if last is not None:
         shape = _shape_of(last.attribute)
         if shape is None or not last.negated or not last.single:
-            return Heard(clause, found)
-        return Heard(clause, found, Naming(last.subject, last.attribute, shape), taken_back=True)
+            return Heard(clause)
+        return Heard(clause, Naming(last.subject, last.attribute, shape), taken_back=True)
     return _opened(clause)
 
 
@@ -99,7 +102,7 @@ def _shape_of(attribute: str) -> Values | None:
     return shapes.person if attribute in set(RELATIONS.values()) else _SHAPES.get(attribute)
 
 
-_LONGEST_OPEN, _LONGEST_LABEL = 90, 32
+_LONGEST_OPEN = 90
 _SPEAKS_OF = ("my ", "our ", "as ", "about ", "regarding ", "concerning ", "speaking ", "when ",
               "on the ", "home ")  # fmt: skip
 
@@ -108,37 +111,39 @@ def _opened(clause: Clause) -> Heard:
     if clause.to - clause.at > _LONGEST_OPEN:
         return Heard(clause)
     words = clause.folded[clause.at : clause.to]
-    for opener in (_was, _new_one, _alone):
-        heard = opener(clause, words)
-        if heard is not None:
-            return heard
-    if "chang" in words or "switch" in words:
-        return Heard(clause, (), _changed_it(clause))
-    return Heard(clause, (), _topic(clause) if words.startswith(_SPEAKS_OF) else None)
+    if words.startswith(_SPEAKS_OF) or "'s " in words:
+        return _spoken_of(clause, words)
+    if clause.folded[clause.to : clause.to + 3].lstrip()[:1] in _LABELLED:
+        phrase = named(clause, clause.at, bare=True)
+        if phrase and _alone_to(clause, phrase[1]) and may_be_form(clause.turn):
+            return Heard(clause, phrase[0], label=True)
+    if words.startswith(_I):
+        return Heard(clause, _new_one(clause, words) or _changed_it(clause, words))
+    return Heard(clause)
 
 
-def _new_one(clause: Clause, words: str) -> Heard | None:
+_LABELLED = frozenset(":=-–")
+_I = ("i ", "i'", "we ", "we'", "got ", "a ", "an ", "new ")
+
+
+def _new_one(clause: Clause, words: str) -> Naming | None:
     """``I have a new favourite colour``."""
-    if not any(new in words for new in (" new ", "different ", "another ")):
+    if " new " not in words and "different " not in words and "another " not in words:
         return None
     begun = _HAVE_NEW.match(clause.folded, clause.at, clause.to)
     phrase = named(clause, begun.end(), bare=True, new=True) if begun else None
-    return Heard(clause, (), phrase[0]) if phrase and _alone_to(clause, phrase[1]) else None
+    return phrase[0] if phrase and _alone_to(clause, phrase[1]) else None
 
 
-def _alone(clause: Clause, words: str) -> Heard | None:
-    """``As for my job``, ``my employer has changed``, and the label of a form."""
-    if not (words.startswith(_SPEAKS_OF) or "'s " in words or len(words) < _LONGEST_LABEL):
-        return None
+def _spoken_of(clause: Clause, words: str) -> Heard:
+    """``As for my job``, ``my employer has changed``; ``my boss was Tom`` says who it is not."""
     lead = _SPEAKING_OF.match(clause.folded, clause.at, clause.to)
-    at = lead.end() if lead else clause.at
-    own = named(clause, at)
-    phrase = own or named(clause, at, bare=True)
-    if phrase is None or not _alone_to(clause, phrase[1]):
-        return None
-    if own is None and not may_be_form(clause.turn):
-        return None
-    return Heard(clause, (), phrase[0], label=own is None)
+    phrase = named(clause, lead.end() if lead else clause.at)
+    if phrase is None:
+        return Heard(clause, _topic(clause))
+    if _WAS.match(clause.folded, phrase[1], clause.to):
+        return Heard(clause, phrase[0], taken_back=True)
+    return Heard(clause, phrase[0] if _alone_to(clause, phrase[1]) else _topic(clause))
 
 
 def _alone_to(clause: Clause, at: int) -> bool:
@@ -146,20 +151,12 @@ def _alone_to(clause: Clause, at: int) -> bool:
     return _OPEN.match(clause.folded, at, clause.to) is not None
 
 
-_WERE = (" was ", " were ", "n't ", " not ", " no longer ", "used to ", "had been ")
-
-
-def _was(clause: Clause, words: str) -> Heard | None:
-    """``My boss was Tom``: what holds no more says of what the next clause may speak."""
-    if not any(was in words for was in _WERE):
+def _changed_it(clause: Clause, words: str) -> Naming | None:
+    """``I changed jobs``, ``I gave notice``: the next clause may say to which."""
+    if _GAVE_NOTICE.match(clause.folded, clause.at, clause.to):
+        return Naming(clause.me, "works_at", shapes.company)
+    if "chang" not in words and "switch" not in words:
         return None
-    phrase = named(clause, clause.at)
-    was = _WAS.match(clause.folded, phrase[1], clause.to) if phrase else None
-    return Heard(clause, (), phrase[0], taken_back=True) if phrase and was else None
-
-
-def _changed_it(clause: Clause) -> Naming | None:
-    """``I changed jobs``: the next clause may say to which."""
     found = _CHANGED_IT.match(clause.folded, clause.at, clause.to)
     if found is None:
         return None
@@ -211,6 +208,8 @@ def _joins(before: Heard, gap: str, found: re.Match[str], words: str) -> bool:
     asked = before.clause.folded[before.clause.to - 1] == "?"
     if before.taken_back:
         return it or new
+    if who.endswith(("joining", "starting at", "moving to", "going to")):
+        return True
     return it or new or (not who and (asked or gap[:1] in {":", ",", "-", ""})) or who == "am"
 
 
@@ -249,19 +248,39 @@ def _named_after(clause: Clause, before: Clause, gap: str) -> Iterator[Fact]:
         yield attributed(whole, "partner", name["name"], subject=clause.me)
 
 
+_OBJECT = spaced(
+    r"(?:nothing (?:beats|tops|compares to)|(?:i|we)(?:'m| am|'ve|'ll| have| can| could)?(?: (?:really|just|recently|always|only|finally)| been"
+    r"| all)* (?:about|into|eat|drink|watch|listen to|play|live on|discovered|tried|found|love|loved|like|adore|wear|read|rewatched|watched"
+    r"|chose|picked|painted|obsessed with|hooked on)|anything|everything|you can't beat|give me) (?P<v>.{2,40}?)(?= every| all| (?:make|keep)s?"
+    r" me| any | over and| again| on repeat| so much| the other| last | yesterday| for | with |[\s.!]*$)"
+)
+
+
 def _given(naming: Naming, before: Clause) -> list[Value]:
-    """The value that fills the clause before, or the last name in it after a preposition."""
+    """The value that fills the clause before, its object, or a name in it."""
     found = values_of(naming, before, before.at)
-    if found and not before.quote[found[-1].to - before.at :].strip(" .,!"):
+    rest = before.folded[found[-1].to : before.to] if found else ""
+    if found and (
+        not rest.strip(" .,!") or (rest.startswith((" is ", " has ", "'s ")) and _is_name(found))
+    ):
         return found
     if naming.attribute.startswith("favourite_") or naming.attribute == "likes":
-        return []
+        eaten = _OBJECT.match(before.folded, before.at, before.to)
+        return (
+            []
+            if eaten is None
+            else values_of(naming, within(before, eaten.end("v")), eaten.start("v"))
+        )
     places = [match.end() for match in _PLACED.finditer(before.turn.text, before.at, before.to)]
     for at in reversed(places[-4:]):
         found = values_of(naming, within(before, before.to), at)
         if found:
             return found
     return []
+
+
+def _is_name(found: Sequence[Value]) -> bool:
+    return found[0].text[:1].isupper()
 
 
 _LONGEST_FORM = 400

@@ -25,7 +25,7 @@ _FORMS = tuple(
         rf"(?:when it comes to|as for|in terms of) {_X},? {_V}(?: is|'s|'d be| would be) my (?:absolute |all-time |new )?"
         r"(?:favou?rite|fave?|number one|first choice|top pick)",
         rf"(?:when it comes to|as for|in terms of) {_X},? my (?:absolute |all-time |new )?favou?rite (?:one )?is {_V}",
-        rf"(?P<x>colou?r) {_V} is my (?:absolute |all-time |new )?(?:favou?rite|fave?)",
+        rf"(?P<x>colou?r) {_V} (?:is|has always been|was always|will always be|remains|has been) my (?:absolute |all-time |new )?(?:favou?rite|fave?)",
         rf"no (?:other )?{_X} (?:beats|tops|is better than) {_V}",
     )
 )

@@ -46,14 +46,16 @@ _FROM_TO = spaced(
 )
 _LINK = spaced(
     r"(?: (?:is|are|remains|became|has (?:now |since )?become|has (?:always )?been|would be|isn't"
-    r"|aren't|is going to remain|will always be|used to be)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
+    r"|aren't|is going to remain|will always be|used to be|(?:has |have )?(?:now |recently )?(?:taken over|took over|stepped in"
+    r"|replaced [a-z][\w-]+) as)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
     r"|[a-z]{3,12}ly|also|and always will be|by far|hands down|without a doubt|just|of course"
     r"|simply|again))* (?=(?:my|our|home|where|what|who|the|[a-z][\w-]{1,24}'s) ?)"
 )
 _AFTER_NAMING = spaced(
     r"(?:,? (?:now|these days|at the moment|right now|currently|nowadays|of all time|by far|today|again"
     r"|anymore|any more|since .{1,30}|and always will be|for now|in life|overall|ever|so far|at present"
-    r"|of all|though|too|for \w+ years?|as of \w+|until now))*[\s.!,)]*$"
+    r"|of all|though|too|for (?:ages|years|decades|ever|good|a (?:while|long time)|as long as .{1,30}|(?:about |over |almost |the (?:last|past) )?\w+ "
+    r"(?:years?|months?|weeks?|decades?))|for (?:me|us)(?: and (?:my|the|our) \w+)?|at (?:work|home|the office|school|uni|the moment)|as of \w+|until now))*[\s.!,)]*$"
 )
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")
 _CLEFT_REST = spaced(r" (?:that |where |which |who |whom )?(?=(?:i|we|my|[a-z][\w-]{1,24})\b)")
@@ -76,8 +78,15 @@ class Told(NamedTuple):
 
 
 def naming_first(clause: Clause) -> Iterator[Fact]:
-    """``my employer is Bosch``, ``my employer changed from Bosch to Miele``."""
-    yield from facts(clause, _changed_told, _naming_first_told)
+    """``my employer is Bosch``, ``my employer, Bosch, ...``, ``my boss changed from A to B``."""
+    phrase = named(clause, clause.at)
+    if phrase is None:
+        return
+    for frame in (_changed_told, _apposed_told, _naming_first_told):
+        found = list(frame(clause, *phrase))
+        if found:
+            yield from (fact(clause, told) for told in found)
+            return
 
 
 def relative_first(clause: Clause) -> Iterator[Fact]:
@@ -130,16 +139,25 @@ def values_of(naming: Naming, clause: Clause, at: int) -> list[Value]:
 _PREPOSITION = re.compile(r"(?:at|with|for|in)\s")
 
 
-def _naming_first_told(clause: Clause) -> Iterator[Told]:
+def _naming_first_told(clause: Clause, naming: Naming, at: int) -> Iterator[Told]:
     """``my employer is Bosch``, ``home for my parents is Cork``."""
-    phrase = named(clause, clause.at)
-    link = _LINKED.match(clause.folded, phrase[1], clause.to) if phrase else None
-    if phrase is None or link is None:
-        return
-    naming = _of_others(clause, link, phrase[0])
-    if naming is not None:
+    link = _LINKED.match(clause.folded, at, clause.to)
+    whose = _of_others(clause, link, naming) if link is not None else None
+    if link is not None and whose is not None:
         changed = re.search(r"to\s$|becom|became", link[0][-24:]) is not None
-        yield from _valued(clause, naming, link.end(), negated=bool(link["no"]), begins=changed)
+        yield from _valued(clause, whose, link.end(), negated=bool(link["no"]), begins=changed)
+
+
+def _apposed_told(clause: Clause, naming: Naming, at: int) -> Iterator[Told]:
+    """``My employer, Bosch, is relaxed``."""
+    if naming.shape not in _BY_NAME or not clause.folded.startswith(", ", at, clause.to):
+        return
+    for value in values_of(naming, clause, at + 2):
+        if value.text[0].isupper() and clause.folded.startswith(",", value.to, clause.to):
+            yield Told(naming, value, False)
+
+
+_BY_NAME = (shapes.company, shapes.home, shapes.person)
 
 
 def _of_others(clause: Clause, found: re.Match[str], naming: Naming) -> Naming | None:
@@ -157,6 +175,8 @@ def _valued(
     clause: Clause, naming: Naming, at: int, *, negated: bool, begins: bool = False
 ) -> Iterator[Told]:
     negated = negated or clause.given_up
+    if naming.attribute == "address" and clause.folded.startswith("in ", at):
+        naming = naming._replace(attribute="lives_in", shape=shapes.home)
     job = naming.attribute == "works_as"
     where = _PREPOSITION.match(clause.folded, at, clause.to) if job else None
     if where is not None and where[0] != "in ":
@@ -178,13 +198,11 @@ def _relative_first_told(clause: Clause) -> Iterator[Told]:
                 return
 
 
-def _changed_told(clause: Clause) -> Iterator[Told]:
+def _changed_told(clause: Clause, naming: Naming, at: int) -> Iterator[Told]:
     """``my boss changed from Tom to Petra``."""
-    phrase = named(clause, clause.at)
-    found = _FROM_TO.match(clause.folded, phrase[1], clause.to) if phrase else None
-    if phrase is None or found is None:
+    found = _FROM_TO.match(clause.folded, at, clause.to)
+    if found is None:
         return
-    naming = phrase[0]
     new = list(_valued(clause, naming, found.end(), negated=False, begins=True))
     old = values_of(naming, within(clause, found.end("old")), found.start("old"))
     if new and old:
@@ -231,13 +249,14 @@ def _before(naming: Naming, clause: Clause, to: int) -> Iterator[Value]:
     short = within(clause, to)
     lead = _OF_THING.match(clause.folded, clause.at, to)
     for at in dict.fromkeys([clause.at, lead.end() if lead else clause.at]):
-        found = _filling(naming, short, at)
+        found = filling(naming, short, at)
         if found:
             yield from found
             return
 
 
-def _filling(naming: Naming, clause: Clause, at: int) -> list[Value]:
+def filling(naming: Naming, clause: Clause, at: int) -> list[Value]:
+    """The values from here that fill the clause."""
     if naming.shape is shapes.never:
         naming = naming._replace(shape=shapes.listed)
     found = values_of(naming, clause, at)
@@ -265,7 +284,7 @@ def _cleft_told(clause: Clause) -> Iterator[Told]:
         for naming, end in done_by(clause, rest.end(), None):
             if ended(clause, end):
                 whole = within(clause, rest.start())
-                for value in _filling(naming, whole, begun.end()):
+                for value in filling(naming, whole, begun.end()):
                     yield Told(naming, value, bool(begun["no"]))
                 return
 
@@ -276,8 +295,7 @@ def _inverse_told(clause: Clause) -> Iterator[Told]:
     if pays is not None:
         naming = Naming(clause.me, "works_at", shapes.company)
         yield from (
-            Told(naming, v, False)
-            for v in _filling(naming, within(clause, pays.start()), clause.at)
+            Told(naming, v, False) for v in filling(naming, within(clause, pays.start()), clause.at)
         )
         return
     found = _INVERSE.search(clause.folded, clause.at, min(clause.to, clause.at + 120))
@@ -286,7 +304,7 @@ def _inverse_told(clause: Clause) -> Iterator[Told]:
         return
     leads = Naming(who, "boss", shapes.person) if found["leads"] else None
     naming = leads or Naming(who, "works_at", shapes.company)
-    firm = _filling(naming, within(clause, found.start()), clause.at)
+    firm = filling(naming, within(clause, found.start()), clause.at)
     if not firm or not (found["as"] or shapes.ends(clause, found.end())):
         return
     yield Told(naming, firm[0], False, begins=not leads)

@@ -14,7 +14,12 @@ from memos_integrations.operation.reading import shapes
 from memos_integrations.operation.reading.clauses import Clause
 from memos_integrations.operation.reading.nouns import NOUNS
 from memos_integrations.operation.reading.stating import Values
-from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS, favourite
+from memos_integrations.operation.reading.vocabulary import (
+    ANIMALS,
+    NO_NAMES,
+    RELATIONS,
+    favourite,
+)
 
 
 def spaced(words: str) -> re.Pattern[str]:
@@ -34,7 +39,7 @@ class Naming(NamedTuple):
 
 RELATION = "|".join(sorted(RELATIONS, key=len, reverse=True))
 DEAR = (r"(?:(?:older|younger|elder|little|big|twin|best|oldest|eldest|youngest|new|own|dear|lovely"
-         r"|current|beloved|wonderful|sweet|only|first|adorable|amazing|direct|line|baby|late|step"
+         r"|current|beloved|wonderful|sweet|only|first|adorable|amazing|closest|dearest|direct|line|baby|late|step"
          r"|family|brand-new|middle)[\s-])")  # fmt: skip
 _MODIFIER = (r"(?:(?:new|current|present|actual|main|full|own|chosen|real|official|permanent|regular"
              r"|primary|adopted|latest|brand new|day-to-day|beloved|biggest|greatest|only|true|main"
@@ -79,11 +84,13 @@ def _possessed(clause: Clause, found: re.Match[str], *, bare: bool, new: bool) -
     groups = found.groupdict()
     who = clause.me if groups["of"] else _owner(clause, found)
     alone = who is None and not _alone(groups, bare=bare, new=new)
-    if alone or (groups["none"] and not groups["of"]):
+    if alone or (groups["none"] and not groups["of"] and not groups["called"]):
         return None
     who = who or clause.me
+    if groups["kin"] and groups["noun"] in _NAMES:
+        return Naming(clause.me, _relation_of(groups["kin"], found[0]), shapes.person)
     if groups["relation"] or groups["relation_of"]:
-        return _related(who, groups, best="best" in found[0])
+        return _related(who, groups, found[0])
     thing = groups["thing"] or groups["chosen"]
     if thing is not None:
         return Naming(who, favourite(thing), shapes.favoured)
@@ -91,21 +98,28 @@ def _possessed(clause: Clause, found: re.Match[str], *, bare: bool, new: bool) -
     return Naming(who, noun.attribute, noun.shape)
 
 
-def _related(who: str, groups: dict[str, str | None], *, best: bool) -> Naming | None:
+_NAMES = frozenset({"name", "full name", "first name", "real name"})
+_ANY = frozenset("kid kids child children parent parents grandparents baby pet".split())
+
+
+def _related(who: str, groups: dict[str, str | None], words: str) -> Naming | None:
     relation = groups["relation"] or groups["relation_of"] or ""
     if groups["called"] is None and groups["relation"] in _ANY:
         return None
-    name = "best_friend" if best and relation == "friend" else RELATIONS[relation]
-    return Naming(who, name, shapes.person)
+    return Naming(who, _relation_of(relation, words), shapes.person)
 
 
-_ANY = frozenset("kid kids child children parent parents grandparents baby pet".split())
+def _relation_of(word: str, words: str) -> str:
+    """The attribute of a relation; the closest friend is the best one."""
+    close = any(dear in words for dear in ("best", "closest", "dearest"))
+    return "best_friend" if close and RELATIONS[word] == "friend" else RELATIONS[word]
 
 
 def _alone(groups: dict[str, str | None], *, bare: bool, new: bool) -> bool:
     """Whether a noun without an owner may be the speaker's: ``home``, or a label."""
     if groups["relation"]:
-        return new
+        pet = groups["none"] == "the" and RELATIONS[groups["relation"]] in ANIMALS
+        return new or (pet and groups["called"] is not None)
     noun = groups["noun"]
     if noun is None:
         return bare or new

@@ -31,7 +31,8 @@ NOUNS = _nouns(
     ("company|firm", "works_at", shapes.company, False),
     ("profession|occupation|job title|line of work|day job|trade|vocation|calling", "works_as",
      shapes.occupation, True),
-    ("job|role|position|career|work|post", "works_as", shapes.occupation, True),
+    ("job|role|position|career|work|post|nine-to-five|9-to-5|nine to five|gig|main gig", "works_as", shapes.occupation, True),
+    ("roots", "from", shapes.home, False),
     ("hometown|home town|home country|country of origin|native country|homeland|native city"
      "|home state", "from", shapes.home, True),
     ("birthplace|place of birth|city of birth|town of birth", "born_in", shapes.home, True),

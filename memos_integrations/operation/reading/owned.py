@@ -93,7 +93,5 @@ def in_the_role(clause: Clause) -> Iterator[Fact]:
     if found["age"]:
         yield attributed(clause, "age", found["age"], subject=clause.me)
     value = values.job(clause, found.end())
-    rest = clause.folded[value.to : clause.to].strip(" ,") if value else "x"
-    after = _THEN_ME.match(clause.folded, clause.to)
-    if value is not None and not rest and after is not None:
+    if value is not None and _THEN_ME.match(clause.folded, value.to):
         yield attributed(clause, "works_as", value.text, subject=clause.me)

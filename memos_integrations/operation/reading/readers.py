@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import (
     anaphora,
+    attached,
     attributes,
     changes,
     events,
@@ -52,11 +53,11 @@ def _words(words: str) -> Words:
 
 
 _LINKS = _words("is are s re remains remain became become been be isn isnt aren was were stays by on "
-                "to changed switched from includes")  # fmt: skip
+                "to changed switched from includes as")  # fmt: skip
 _NAMING = _words("my our home where what who s")
 _RELATIVES = _words(
     "i we live lives work works working living employed married engaged from come comes grew born "
-    "speak study drive play like love employs do call"
+    "speak study drive play like love employs do call report answer working lived"
 )
 READERS = (
     Reader(frames.naming_first, _words("home name"), (_words("my our s"), _LINKS)),
@@ -66,6 +67,11 @@ READERS = (
     Reader(frames.cleft, among=(_words("it"), _words("i we my"))),
     Reader(frames.inverse, among=(_words("employs employ hired employed pays pay recruited took taken signed signs "
                                           "manages supervises oversees poached headhunted gives"),)),
+    Reader(attached.where, among=(_words("where"), _words("i we my s has lives works"))),
+    Reader(attached.home_in, among=(_words("home flat apartment place"), _words("my our"), _words("in"))),
+    Reader(attached.affiliated, among=(_words("resident local employee staffer native"),)),
+    Reader(attached.declared, among=(_words("as consider call count"), _words("my our"))),
+    Reader(attached.allergic, among=(_words("allergy allergies"),)),
     Reader(owned.apposed, among=(frozenset(RELATIONS),)),
     Reader(owned.introduced, among=(_words("me name named called christened"),)),
     Reader(anaphora.named_at_once, among=(_words("named called"), _words("him her it them"))),

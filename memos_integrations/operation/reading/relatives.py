@@ -22,7 +22,7 @@ _FIRMS = (
 )
 _PEOPLE = "who woman man person one girl guy lady individual partner"
 _WHAT = "what thing"
-_BUSY = r"(?:'m|'re|'s|\sam|\sare|\sis|\swas|\swere|m\b)?"
+_BUSY = r"(?:'ve\sbeen|\shave\sbeen|\shas\sbeen|'ve|\shave|\shas|'m|'re|'s|\sam|\sare|\sis|\swas|\swere|m\b)?"
 _ADVERB = (r"(?:\s(?:now|currently|actually|mostly|really|truly|absolutely|personally|originally"
            r"|still|presently|normally|simply|just|always|do))?")  # fmt: skip
 
@@ -49,7 +49,7 @@ _BEST = r"(?:likes?|loves?|enjoys?|prefers?|adores?) (?:the )?(?:best|most)(?: o
 _LOVE = r"(?:likes?|loves?|enjoys?|adores?)(?: doing)?(?: (?:the )?(?:most|best))?"
 _HATE = r"(?:hates?|can't stand|cannot stand|can't bear|dislikes?|detests?|despises?|loathes?)(?: (?:the )?most)?"
 RELATIVES = (
-    _relative(f"where {_PLACES}", r"(?:lives?|living|resides?|residing|based|settled|at home)"
+    _relative(f"where {_PLACES}", r"(?:lives?|lived|living|resides?|residing|based|settled|at home)"
               r"(?: in| at)?", "lives_in", shapes.home, cleft=True),
     _relative(f"what {_PLACES}", r"calls? (?:my |our |their )?home", "lives_in", shapes.home),
     _relative(f"where who {_FIRMS}", r"(?:works?|working|employed|earns? (?:my|our) living)"
@@ -82,7 +82,7 @@ RELATIVES = (
 )  # fmt: skip
 _RELATIVE_HEAD = re.compile(
     (
-        r"(?:(?:the|my|one|a|an|some)(?: (?:only|one|very|current|new|main))? (?P<head>[a-z]+)"
+        r"(?:(?:the|my|one|a|an|some)(?: (?:only|very|current|new|main))? (?P<head>[a-z]+)"
         r"(?: (?:that|which|who|whom|where|in which|for whom))?|(?P<wh>where|what|who)(?: it is(?: that)?)?) "
     ).replace(" ", r"\s")
 )
@@ -124,7 +124,7 @@ def done_by(clause: Clause, at: int, head: str | None) -> Iterator[tuple[Naming,
             if head in _UNFAVOURED or head is None:
                 continue
             attribute = favourite(head)
-        if _past_of(subject[0]) and attribute != "born_in":
+        if _is_over(subject[0], verb[0]) and attribute != "born_in":
             continue
         yield Naming(who, attribute, row.shape, row.denies), verb.end()
 
@@ -132,8 +132,10 @@ def done_by(clause: Clause, at: int, head: str | None) -> Iterator[tuple[Naming,
 _UNFAVOURED = frozenset("what where who thing something one".split())
 
 
-def _past_of(words: str) -> bool:
-    return words.endswith(("was", "were"))
+def _is_over(subject: str, verb: str) -> bool:
+    """``I was living in``, ``I lived in``; but not ``I've lived in``."""
+    perfect = subject.endswith(("'ve", "have", "has", "been"))
+    return subject.endswith(("was", "were")) or ("lived" in verb and not perfect)
 
 
 def _doer(clause: Clause, found: re.Match[str]) -> str | None:

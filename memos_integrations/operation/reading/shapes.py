@@ -7,7 +7,8 @@ firm, a home needs a known form, a job must be one. Stricter than ``values``, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from memos_integrations.operation.reading import values
 from memos_integrations.operation.reading.clauses import Clause
@@ -22,6 +23,8 @@ from memos_integrations.operation.reading.vocabulary import (
     NO_NAMES,
     STATUSES,
 )
+
+Shape: TypeAlias = Callable[[Clause, int], "Value | None"]
 
 OPINIONS = frozenset(
     "great good bad hard easy boring fun nice cool lovely awful terrible amazing awesome stressful "

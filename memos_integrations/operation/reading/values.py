@@ -174,7 +174,7 @@ def name(clause: Clause, at: int) -> Value | None:
 
 
 _SOMEBODY = re.compile(
-    r"(?:an?|the|this|some)\s(?:[a-z-]+\s){1,3}?(?:named|called|(?:whose|by\sthe)\sname\s(?:is|of))\s"
+    r"(?:someone\s|somebody\s|(?:an?|the|this|some)\s(?:[a-z-]+\s){1,3}?)(?:named|called|(?:whose|by\sthe)\sname\s(?:is|of))\s"
 )
 _FAITHS = frozenset(
     "catholic protestant christian muslim jewish hindu buddhist sikh mormon orthodox atheist "
@@ -214,9 +214,9 @@ def job(clause: Clause, at: int, *, strong: bool = False) -> Value | None:
     """An occupation: its last word, or the one before a preposition, is one.
 
     ``strong``: the words before say that it is one, so an unknown word may be."""
-    end = re.compile(r"\s(?:at|for|in|with|of|from|and|by|on|to|here)\b").search(
-        clause.folded, at, clause.to
-    )
+    end = re.compile(
+        r"\s(?:at|for|in|with|of|from|and|by|on|to|here|through|since|after|i|we|my|these|now|right)\b"
+    ).search(clause.folded, at, clause.to)
     value = phrase(clause, at, to=end.start() if end else None)
     if value is None or len(value.text.split()) > 5:
         return None

@@ -88,7 +88,7 @@ RELATIONS = {
         "cousin": "cousin",
         "nephew": "nephew",
         "niece": "niece",
-        "friend": "friend bff",
+        "friend": "friend bff mate buddy pal bestie",
         "best_friend": "best-friend",
         "roommate": "roommate flatmate housemate",
         "boss": "boss manager supervisor",
@@ -170,6 +170,12 @@ NATIONALITIES = LANGUAGES - {"latin", "esperanto", "mandarin", "cantonese", "far
 DIETS = frozenset(
     "vegan vegetarian pescatarian flexitarian lactose-intolerant gluten-free keto halal kosher "
     "lactose celiac coeliac".split()
+)
+CARS = frozenset(
+    "alfa audi bmw buick cadillac chevrolet chevy chrysler citroen citroën cupra dacia dodge fiat ford genesis gmc honda hyundai "
+    "infiniti jaguar jeep kia lancia lexus mazda mercedes mini mitsubishi nissan opel peugeot polestar porsche "
+    "renault rivian saab seat skoda škoda smart subaru suzuki tesla toyota vauxhall volkswagen vw volvo byd golf prius "
+    "civic corolla beetle fiesta focus polo clio".split()
 )
 STATUSES = frozenset("married single divorced engaged widowed separated".split())
 LEVELS = frozenset("beginner novice newbie expert amateur intermediate".split())
