@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 from memos_integrations.cube.errors import AccessDenied, IllegalTransition, NotFound, UsageError
 from memos_integrations.cube.ids import clean_path, home_path
 from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.reads import Reads
 
 
 class Scoped(TypedDict, total=False):
@@ -34,6 +35,23 @@ class Asker:
         return Scoped(user=self.user, agent=self.agent, session=session, cube=self.cube)
 
 
+ReadsT = TypeVar("ReadsT", bound=Reads)
+
+
+def checked(memory: ReadsT, kind: type[Reads] = MOS) -> ReadsT:
+    """``memory``, if it is what rooms here are made on. Raises ``UsageError``.
+
+    An ``AsyncMOS`` is not: LlamaIndex calls both halves of one object, and each has its own way
+    to the same body here.
+    """
+    if not isinstance(memory, kind):
+        raise UsageError(
+            f"this needs a MOS, not {type(memory).__name__}; its async methods hand work to "
+            "threads by themselves"
+        )
+    return memory
+
+
 def in_a_cube(
     mos: MOS, part: str, *, user: str | None, agent: str | None, cube: str | None
 ) -> Asker:
@@ -42,6 +60,7 @@ def in_a_cube(
     Raises ``InvalidInput`` where nobody is named, ``AccessDenied`` for a new cube in another's
     name.
     """
+    checked(mos)
     path = cube or f"{home_path(user=user, agent=agent)}/{part}"
     clean_path(path)
     # It may be there already, or be another's: every verb decides about it anew anyway.

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.asker import Asker, checked, in_a_cube
 from llama_index_memos.messages import from_bytes, to_bytes
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.interface.mos import MOS
@@ -57,6 +57,7 @@ def chat_records(
 ) -> Records:
     """The records of the conversations called ``name`` in the asker's home, or in ``cube``."""
     asker = Asker(user, agent)
+    checked(mos)
     if cube is not None:
         asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
     return mos.records(f"llama_index.chat/{quote(name, safe='')}", **asker.of())

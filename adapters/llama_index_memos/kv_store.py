@@ -19,7 +19,7 @@ from llama_index.core.storage.kvstore.types import (
     BaseKVStore,
 )
 
-from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.asker import Asker, checked, in_a_cube
 from memos_integrations.cube.errors import HostileArchive, InvalidInput, VaultDamaged
 from memos_integrations.infrastructure.strict_json import decode_object
 from memos_integrations.interface.mos import MOS
@@ -46,6 +46,7 @@ class MemOSKVStore(BaseKVStore):
         name: str = "default",
     ) -> None:
         asker = Asker(user, agent)
+        checked(mos)
         if cube is not None:
             asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (

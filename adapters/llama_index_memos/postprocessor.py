@@ -13,7 +13,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
-from llama_index_memos.asker import Asker
+from llama_index_memos.asker import Asker, checked
 from llama_index_memos.filters import Tree, one_of
 from llama_index_memos.messages import Count
 from llama_index_memos.nodes import PREFIX, key_of, node_of
@@ -57,7 +57,7 @@ class MemOSPostprocessor(BaseNodePostprocessor):
         scope: dict[str, Any] = {"user": user, "agent": agent, "cubes": tuple(cubes)}
         rules: dict[str, Any] = {"foreign": foreign, "budget_tokens": budget_tokens}
         super().__init__(**scope, **rules)
-        self._mos = mos
+        self._mos = checked(mos)
         self._count = EstimatedTokens().count
         if tokenizer_fn is not None:
             tokenize = tokenizer_fn

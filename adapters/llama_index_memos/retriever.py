@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from llama_index_memos.asker import Asker
+from llama_index_memos.asker import Asker, checked
 from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Where
@@ -39,7 +39,7 @@ class MemOSRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._memory = memory
+        self._memory = checked(memory, Reads)
         self._asker = Asker(user, agent)
         self._session = session
         self._cube = cube

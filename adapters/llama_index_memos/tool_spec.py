@@ -11,7 +11,7 @@ from typing import Any
 
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.asker import Asker, checked, in_a_cube
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
 
@@ -37,7 +37,7 @@ class MemOSToolSpec(BaseToolSpec):
         session: str | None = None,
         cube: str | None = None,
     ) -> None:
-        self._mos = mos
+        self._mos = checked(mos)
         self._session = session
         self._asker = Asker(user, agent)
         if cube is not None:

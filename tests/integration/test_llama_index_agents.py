@@ -15,6 +15,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from workflows.events import Event
 
+import llama_index_memos
 from llama_index_memos import (
     MemOSAsyncChatStore,
     MemOSChatStore,
@@ -24,7 +25,7 @@ from llama_index_memos import (
     MemOSToolSpec,
     memory_resource,
 )
-from memos_integrations import MOS, Settings, errors
+from memos_integrations import MOS, AsyncMOS, Settings, errors
 from tests.integration.llama_index_parts import Script, calls, says
 
 # LlamaIndex looks at every attribute of an agent, deprecated ones of pydantic among them.
@@ -328,6 +329,17 @@ def test_a_bad_session_or_limit_is_refused_when_the_memory_is_made(mos: Counting
         MemOSMemory(mos, user="ann", token_limit=0)
     with pytest.raises(errors.UsageError, match="MOS"):
         MemOSMemory.from_defaults()
+
+
+ON_A_MOS = sorted(set(llama_index_memos.__all__) - {"MemOSLLM", "memory_resource"})
+
+
+@pytest.mark.parametrize("name", ON_A_MOS)
+def test_what_is_no_mos_is_refused_when_a_room_is_made_on_it(name: str) -> None:
+    room = getattr(llama_index_memos, name)
+    for wrong in (AsyncMOS(), None, "agent.db"):
+        with pytest.raises(errors.UsageError, match="MOS"):
+            room(wrong, user="ann")
 
 
 def test_erasing_a_user_takes_the_conversations_along(mos: CountingMOS) -> None:
