@@ -40,6 +40,7 @@ from memos_integrations import MOS
 from memos_integrations.infrastructure.backends.embedders import default_embedder
 from memos_integrations.interface.tokens import EstimatedTokens
 from memos_integrations.operation.operator.ranking import Ranking
+from memos_integrations.operation.operator.signals import SIGNALS
 
 __all__ = ["answers", "evaluate", "locomo", "main", "memories", "prefeval"]
 
@@ -204,10 +205,13 @@ def _line(turn: Turn) -> str:
 
 
 def ablation(filled: Mapping[str, Sequence[Memory]]) -> dict[str, dict[str, float]]:
-    """Recall@10 of each set with one signal left out at a time; first with all of them."""
+    """Recall@10 of each set with one signal left out (or an idle one put in) at a time; first as
+    the library ranks."""
     every = next(iter(filled.values()))[0].mos.ranking
     arms = {"all signals": every}
     arms |= {f"without {each.name}": every.without(each.name) for each in every.signals}
+    off = [each.name for each in SIGNALS if each not in every.signals]
+    arms |= {f"with {name} at 0.4": every.with_weights(**{name: 0.4}) for name in off}
     return {
         name: {which: recall_of(evaluate(each, ranking=kept)) for which, each in filled.items()}
         for name, kept in arms.items()
@@ -291,7 +295,7 @@ def _show_ablation(found: Mapping[str, Mapping[str, float]]) -> None:
         [name, *(f"{each[s]:.1f} ({each[s] - full[s]:+.1f})" for s in sets)]
         for name, each in found.items()
     ]
-    print("\nAblation: recall@10 with one signal left out")
+    print("\nAblation: recall@10 with one signal left out, or an idle one put in")
     print("\n".join(table(("", *sets), rows)))
 
 

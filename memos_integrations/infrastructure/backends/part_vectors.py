@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from memos_integrations.cube.ports import Rows, Vector
 from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.growing import Growing, runs
-from memos_integrations.infrastructure.backends.numpy_vectors import dots, stacked
+from memos_integrations.infrastructure.backends.numpy_vectors import stacked
+from memos_integrations.infrastructure.backends.vector_snapshot import dots
 
 BARE = 0
 """The part that holds the words without speaker and date; sentences are 1 and up."""
