@@ -7,12 +7,15 @@ applications, calls the nodes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, TypedDict
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import ToolCall
 from langchain_core.tools import BaseTool
 from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallWithContext
+from langgraph.types import Send
 
 from langgraph_memos.answer import AnswerNode
 from langgraph_memos.approval import Hold
@@ -110,6 +113,11 @@ def consolidation_graph(
     return graph
 
 
-def _after_model(state: MemoryState) -> Literal["tools", "remember"]:
-    last = state["messages"][-1]
-    return "tools" if getattr(last, "tool_calls", None) else "remember"
+def _after_model(state: MemoryState) -> list[Send] | str:
+    """Each call of a tool as a task of its own: then each waits for its own approval."""
+    calls = getattr(state["messages"][-1], "tool_calls", None) or []
+    return [Send("tools", _called(call, state)) for call in calls] or "remember"
+
+
+def _called(call: ToolCall, state: MemoryState) -> ToolCallWithContext:
+    return ToolCallWithContext(__type="tool_call_with_context", tool_call=call, state={**state})

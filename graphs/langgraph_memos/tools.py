@@ -49,7 +49,9 @@ def memory_tools(
 
     They write to ``cube`` (the asker's home by default) and read ``read`` (that cube by default).
     What the agent remembers is marked as its own inference. ``hold`` makes ``remember`` wait for
-    approval, as in ``RememberNode``. A refusal is an answer to the model, not an exception.
+    approval, as in ``RememberNode``; give each call a task of its own then, as ``memory_agent``
+    and ``create_agent`` do, because LangGraph tells the decisions of one task apart by their order
+    only. A refusal is an answer to the model, not an exception.
     """
     own = _AgentMemory(mos, cube, cube if read is None else read, limit, hold, agent)
 

@@ -24,6 +24,7 @@ from langgraph.types import Command, RetryPolicy
 from langgraph_memos import (
     Member,
     MemoryState,
+    MemOSSaver,
     add_memory,
     memory_agent,
     memory_message,
@@ -354,6 +355,27 @@ def test_answer_that_repeats_what_is_held_back_waits_with_it(mos: MOS) -> None:
     assert [w["status"] for w in state["written"]] == ["rejected", "stored"]
     (kept,) = mos.list(user="alice")
     assert (kept.text, kept.header.origin.value) == ("With the flu, rest.", "inference")
+
+
+@both
+def test_two_held_back_calls_of_one_message_wait_for_a_decision_each(mos: MOS, run: Any) -> None:
+    made = ["Alice has the flu.", "Alice has the flu shot."]
+    asked = AIMessage(
+        "",
+        tool_calls=[
+            {"name": "remember", "args": {"text": text}, "id": str(n), "type": "tool_call"}
+            for n, text in enumerate(made)
+        ],
+    )
+    agent = memory_agent(
+        mos, says(asked, "Done."), hold=lambda m: "health" if "Alice has" in str(m.text) else None
+    ).compile(checkpointer=MemOSSaver(mos))
+    state = run(agent, said("Remember my health."), who())
+    waiting = {each.value["writes"][0]["text"]: each.id for each in state["__interrupt__"]}
+    assert set(waiting) == set(made)
+    run(agent, Command(resume={waiting[made[0]]: False, waiting[made[1]]: True}), who())
+    assert made[1] in texts(mos, user="alice")
+    assert made[0] not in texts(mos, user="alice")
 
 
 def test_answer_of_the_agent_turns_stale_with_what_it_rests_on(mos: MOS) -> None:
