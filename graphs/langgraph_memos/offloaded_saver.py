@@ -6,7 +6,7 @@ There is one body of each, the synchronous one, so that a fix is never needed tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
+
+from langgraph_memos.stored_threads import growing
 
 _PAGE: Final = 16
 
@@ -63,9 +65,12 @@ class OffloadedSaver(BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         """``list``, in threads."""
         found = self.list(config, filter=filter, before=before, limit=limit)
-        while page := await asyncio.to_thread(lambda: tuple(islice(found, _PAGE))):
+        for size in growing(_PAGE):
+            page = await asyncio.to_thread(_taken, found, size)
             for each in page:
                 yield each
+            if len(page) < size:
+                return
 
     async def adelete_thread(self, thread_id: str) -> None:
         """``delete_thread``, in a thread."""
@@ -90,3 +95,7 @@ class OffloadedSaver(BaseCheckpointSaver[str]):
         return await asyncio.to_thread(
             self.get_delta_channel_history, config=config, channels=channels
         )
+
+
+def _taken(found: Iterator[CheckpointTuple], size: int) -> Sequence[CheckpointTuple]:
+    return tuple(islice(found, size))

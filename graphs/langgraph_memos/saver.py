@@ -177,19 +177,20 @@ class MemOSSaver(OffloadedSaver):
     def _listed(
         self, config: RunnableConfig | None, end: str | None, wanted: Mapping[str, Any]
     ) -> Iterator[CheckpointTuple]:
-        places: Sequence[Place]
         if config is None:
             threads = self._threads(None)
             keys = map(ThreadKeys, threads.threads())
-            places = [place for each in keys for place in threads.places(each, None)]
+            places = sorted((p for each in keys for p in threads.places(each, end)), reverse=True)
+            yield from threads.listed(places, wanted)
+            return
+        at, named = _at(config), config.get("configurable", {})
+        threads = self._threads(config, at.keys.thread)
+        if named.get("checkpoint_ns") is None:
+            found: Iterable[Place] = sorted(threads.places(at.keys, end), reverse=True)
         else:
-            at, named = _at(config), config.get("configurable", {})
-            threads = self._threads(config, at.keys.thread)
-            namespace = None if named.get("checkpoint_ns") is None else at.namespace
-            places = threads.places(at.keys, namespace)
-            places = [each for each in places if at.checkpoint in (None, each.checkpoint)]
-        older = [each for each in places if end is None or each.checkpoint < end]
-        yield from threads.listed(sorted(older, reverse=True), wanted)
+            found = threads.newest_first(at.keys, at.namespace, end)
+        only = at.checkpoint
+        yield from threads.listed((p for p in found if only in (None, p.checkpoint)), wanted)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]

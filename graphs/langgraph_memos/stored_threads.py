@@ -6,8 +6,9 @@ in one snapshot, so that a thread that is thinned or deleted meanwhile is seen b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -37,6 +38,7 @@ from langgraph_memos.thread_records import (
 from memos_integrations.interface.record_verbs import Records
 
 _PAGE: Final = 16
+_KEYS: Final = 64
 _WRITE: Final = ("task", "channel", "value", "path", "index")
 
 
@@ -92,12 +94,16 @@ class StoredThreads:
             return None if saved is None else self._whole(saved)
 
     def listed(
-        self, places: Sequence[Place], wanted: Mapping[str, Any]
+        self, places: Iterable[Place], wanted: Mapping[str, Any]
     ) -> Iterator[CheckpointTuple]:
-        """Those of these places whose metadata is as wanted, a page at a time."""
-        for start in range(0, len(places), _PAGE):
+        """Those of these places whose metadata is as wanted, read as they are asked for."""
+        left = iter(places)
+        for size in growing(_PAGE):
+            chosen = list(islice(left, size))
+            if not chosen:
+                return
             with self.records.snapshot():
-                page = [*self._page(places[start : start + _PAGE], wanted)]
+                page = [*self._page(chosen, wanted)]
             yield from page
 
     def _page(
@@ -157,9 +163,18 @@ class StoredThreads:
             after = behind(found[-1])
         return found
 
-    def places(self, keys: ThreadKeys, namespace: str | None) -> list[Place]:
-        """Where the checkpoints of a thread stand, or of one of its namespaces."""
-        return [place_of(key) for key in self.records.keys(keys.checkpoints(namespace))]
+    def places(self, keys: ThreadKeys, before: str | None) -> Iterator[Place]:
+        """Where the checkpoints of a thread stand that are older than ``before``."""
+        found = map(place_of, self.records.keys(keys.checkpoints()))
+        return (each for each in found if before is None or each.checkpoint < before)
+
+    def newest_first(self, keys: ThreadKeys, namespace: str, before: str | None) -> Iterator[Place]:
+        """As ``places``, of one namespace and in order; looked up as they are asked for."""
+        end = None if before is None else keys.checkpoint(namespace, before)
+        prefix = keys.checkpoints(namespace)
+        while found := self.records.keys(prefix, before=end, limit=_KEYS, reverse=True):
+            yield from map(place_of, found)
+            end = found[-1]
 
     # -- what led to a checkpoint -------------------------------------------------------------
 
@@ -191,6 +206,14 @@ class StoredThreads:
                         writes[write[1]].append(write)
                 seeds |= self.values(saved.place, _of(saved.versions, open_))
         return {channel: _entry(writes[channel], channel, seeds) for channel in channels}
+
+
+def growing(most: int) -> Iterator[int]:
+    """Sizes of pages, each twice the one before: most who list look at a few."""
+    size = 1
+    while True:
+        yield size
+        size = min(2 * size, most)
 
 
 def _of(versions: ChannelVersions, channels: Sequence[str]) -> ChannelVersions:
