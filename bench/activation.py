@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import transformers
 
-from memos_integrations.infrastructure.activation import codec
+from memos_integrations.infrastructure.activation import codec, compose
 from memos_integrations.infrastructure.activation.forward import cache_name, empty_cache, extend
 from memos_integrations.infrastructure.activation.identity import Digest
 
@@ -140,18 +140,48 @@ def measure(cell: Cell, rounds: int) -> list[Arm]:
 
 
 def show(cell: Cell, arms: list[Arm]) -> None:
-    direct, bare = arms[0], arms[-1]
-    limit = statistics.median(bare.cpu)
+    direct = arms[0]
     print(
         f"\n{cell.context} tokens of context, {cell.question} of question, "
         f"{cell.kept.bytes / 2**20:.0f} MiB; built once in "
         f"{cell.build_cpu:.2f} CPU s ({cell.build_cpu / min(direct.cpu):.2f} x direct)"
     )
+    show_arms(arms)
+
+
+def show_arms(arms: list[Arm]) -> None:
+    """The first arm is what the others are compared with, the last one the limit."""
+    direct, limit = arms[0], statistics.median(arms[-1].cpu)
     print(f"  {'':24}{'CPU s':>10}{'wall s':>10}{'x faster':>10}{'x no context':>14}")
     for arm in arms:
         cpu, wall = statistics.median(arm.cpu), statistics.median(arm.wall)
         ratio = statistics.median(d / a for d, a in zip(direct.cpu, arm.cpu, strict=True))
         print(f"  {arm.name:24}{cpu:10.3f}{wall:10.3f}{ratio:10.1f}{cpu / limit:14.2f}")
+
+
+def show_composed(model: Any, *, cubes: int, each: int, question: int) -> None:
+    """Cubes encoded one by one, linked in an order of their own, against reading all of it."""
+    rng = torch.Generator().manual_seed(cubes)
+    texts = torch.randint(10, 40_000, (cubes, each), generator=rng).tolist()
+    asked = torch.randint(10, 40_000, (question,), generator=rng).tolist()
+    kept = [compose.encode(model, [1, *text], identity=IDENTITY)[0] for text in texts]
+    whole = [1, *(token for text in texts for token in text), *asked]
+
+    def linked() -> None:
+        done = compose.linked(model, kept, asked, lead=1)
+        extend(model, done.cache, asked[-1:])
+
+    arms = [
+        Arm("direct", lambda: extend(model, empty_cache(model), whole)),
+        Arm("linked cubes", linked),
+        Arm("no context", lambda: extend(model, empty_cache(model), asked)),
+    ]
+    linked()
+    for _ in range(3):
+        for arm in arms:
+            arm.once()
+    print(f"\n{cubes} cubes of {each} tokens in any order, {question} of question")
+    show_arms(arms)
 
 
 def main(*, quick: bool = False) -> None:
@@ -166,6 +196,8 @@ def main(*, quick: bool = False) -> None:
             cell = Cell(model, context, question, Path(folder))
             cell.check()
             show(cell, measure(cell, rounds=3))
+    cubes = 4 if quick else 8
+    show_composed(model, cubes=cubes, each=250 if quick else 750, question=167)
 
 
 if __name__ == "__main__":
