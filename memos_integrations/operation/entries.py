@@ -134,7 +134,8 @@ class EntryWriter:
         sql = "UPDATE item SET expires = ?, trust = ? WHERE iid = ?"
         tx.execute(sql, (draft.expires, draft.trust, old.iid))
         keep_fields(tx, old.iid, put.fields, put.ttl_micros)
-        mark_stale(tx, old, reason="was put anew")
+        if tx.execute(_RESTS_ON, (old.iid,)).fetchone() is not None:
+            mark_stale(tx, old, reason="was put anew")
 
     def _queue(self, tx: Transaction, cube: CubeRow, items: Sequence[int]) -> None:
         if self._embeds:
@@ -149,6 +150,7 @@ def refresh(tx: Transaction, ends: Mapping[int, int]) -> None:
         tx.emit(EventKind.ACCESS, cid, iid)
 
 
+_RESTS_ON = "SELECT 1 FROM edge WHERE target = ? AND relation = 'derived_from' LIMIT 1"
 _CUBES = "SELECT iid, cid FROM item WHERE iid IN (SELECT value FROM json_each(?))"
 
 

@@ -11,3 +11,6 @@ CREATE TABLE entry (
     ttl    INTEGER                             -- microseconds from the last use to its end
 );
 CREATE UNIQUE INDEX entry_name ON entry (cid, space, key, iid);
+
+-- A name may be put ten thousand times: the version that holds now is found without its forerunners.
+CREATE INDEX version_held ON version (iid, seq_to);
