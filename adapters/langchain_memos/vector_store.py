@@ -254,7 +254,9 @@ class MemOSVectorStore(VectorStore):
         return [
             item
             for start in range(0, len(wanted), _PAGE)
-            for item in self._listed({KEY_FIELD: {"in": wanted[start : start + _PAGE]}})
+            for item in self.mos.embedded(
+                wanted[start : start + _PAGE], cube=self._cube, **self._asker.keywords()
+            ).values()
         ]
 
     def _everything(self) -> list[MemoryItem]:

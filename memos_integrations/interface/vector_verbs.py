@@ -13,17 +13,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from memos_integrations.cube.acl import Permission, Trust
-from memos_integrations.cube.embedded import Embedded, given_fingerprint, is_given
+from memos_integrations.cube.embedded import KEY_FIELD, Embedded, given_fingerprint, is_given
 from memos_integrations.cube.errors import EmbedderMismatch, InvalidInput
 from memos_integrations.cube.header import MemoryType, Origin, State
 from memos_integrations.cube.ids import CubePath, clean_name
-from memos_integrations.cube.item import Hit
+from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.ports import Matrix, Vector
 from memos_integrations.infrastructure.backends.embedders import unit_rows
 from memos_integrations.infrastructure.vault.rows import to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
-from memos_integrations.interface.arguments import clean_reason
+from memos_integrations.interface.arguments import clean_reason, texts
 from memos_integrations.interface.reader import About, Turn, as_enum
 from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
@@ -96,6 +96,31 @@ class VectorReads(Reads):
             found = vectors_of(reading, rows)
         self._rooms.vault.shown(scope.principal, "get", rows, used=False)
         return found
+
+    def embedded(
+        self,
+        keys: Sequence[str],
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> dict[str, MemoryItem]:
+        """The texts that were put under these keys, by key: those that a search may find.
+
+        Decided in memory like the filter of a search, so without reading a large cube.
+        """
+        where: Where = {KEY_FIELD: {"in": texts(keys, "keys")}}
+        scope = self._scope(user, agent, session, cube)
+        vault = self._rooms.vault
+        with self._reading(scope, action="get") as reading:
+            asked = self._cubes(reading, scope)
+            space = vault.space(reading, asked, where=scope.where(where), exact=True)
+            found = [n for room in space.rooms if room.rows is not None for n in room.rows.tolist()]
+            rows = vault.resolve(reading, space.cubes, found, where=space.where)
+        vault.shown(scope.principal, "get", rows, cubes=scope.cubes)
+        items = [to_item(row, scope.principal) for row in rows]
+        return {str(item.header.info["embedded"]): item for item in items}
 
 
 class VectorVerbs(Writes, VectorReads):
