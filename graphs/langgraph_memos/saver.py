@@ -62,7 +62,8 @@ class MemOSSaver(OffloadedSaver):
     with the memories of that user or conversation, from every byte of the file. ``cube`` keeps the
     threads in another cube than the user's home, as its rights allow. Calls without a config
     (``delete_thread`` and the like) are made by ``user`` and ``agent``; ``asking(user=...)`` is
-    the same saver for another one.
+    the same saver for another one, and a ``thread_id`` out of a config of this saver knows whose
+    it is.
 
     Only plain data and the types of LangGraph and LangChain come back from storage; name your own
     in ``allow``. A state that holds another type raises ``InvalidInput`` when it is saved, bytes
@@ -203,8 +204,8 @@ class MemOSSaver(OffloadedSaver):
 
     def delete_thread(self, thread_id: str) -> None:
         """Remove a thread of the asker's, in one transaction."""
-        keys = ThreadKeys(str(thread_id))
-        self._threads(None, keys.thread).records.clear(keys.everything)
+        threads, keys = self._of(thread_id)
+        threads.records.clear(keys.everything)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Remove the checkpoints that these runs made, in all threads of the asker's.
@@ -229,11 +230,12 @@ class MemOSSaver(OffloadedSaver):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Give a new thread all that another one holds. Raises ``Conflict`` where it is one."""
-        source, target = ThreadKeys(str(source_thread_id)), ThreadKeys(str(target_thread_id))
-        found = self._threads(None, source.thread).records.items(source.everything)
+        threads, source = self._of(source_thread_id)
+        found = threads.records.items(source.everything)
         if not found:
             return
-        records = self._threads(None, target.thread).records
+        target = ThreadKeys(clean_name(str(target_thread_id), "target_thread_id"))
+        records = self._threads(_named(source_thread_id), target.thread).records
         try:
             records.write(
                 put={source.to(target, key): value for key, value in found},
@@ -258,8 +260,8 @@ class MemOSSaver(OffloadedSaver):
     def _thin(self, ids: Iterable[str], choosing: Callable[[StoredThreads], Choose]) -> int:
         total = 0
         for thread in ids:
-            threads = self._threads(None, thread)
-            total += thin(threads, ThreadKeys(thread), choosing(threads))
+            threads, keys = self._of(thread)
+            total += thin(threads, keys, choosing(threads))
         return total
 
     # -- what the calls share -----------------------------------------------------------------
@@ -269,6 +271,11 @@ class MemOSSaver(OffloadedSaver):
         names one value in a thread."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"  # noqa: S311  -- no secret
+
+    def _of(self, thread: str) -> tuple[StoredThreads, ThreadKeys]:
+        """A thread named without a config: the asker's, or whose it says it is."""
+        keys = ThreadKeys(clean_name(str(thread), "thread_id"))
+        return self._threads(_named(thread), keys.thread), keys
 
     def _threads(self, config: RunnableConfig | None, thread: str | None = None) -> StoredThreads:
         told = self._asker if config is None else owner_of(config)
@@ -281,6 +288,10 @@ class MemOSSaver(OffloadedSaver):
         )
         known = {"user_id": told.user, "agent_id": told.agent} if config is not None else {}
         return StoredThreads(records, self.serde, {k: v for k, v in known.items() if v is not None})
+
+
+def _named(thread: str) -> RunnableConfig:
+    return {"configurable": {"thread_id": thread}}
 
 
 def _at(config: RunnableConfig) -> _At:

@@ -397,6 +397,23 @@ def test_a_copied_thread_has_a_life_of_its_own(mos: MOS, run: Callable[..., Any]
         saver.copy_thread("t2", "t2")
 
 
+def test_a_thread_named_by_a_config_of_the_saver_knows_whose_it_is(mos: MOS) -> None:
+    saver = MemOSSaver(mos)
+    graph = echoing(saver)
+    for user in ("alice", "bob"):
+        graph.invoke(said(f"{user}'s"), who(user))
+    mine = graph.get_state(who("alice")).config["configurable"]["thread_id"]
+    saver.copy_thread(mine, "copy")
+    assert texts(graph.get_state(who("alice", "copy")).values)[0] == "alice's"
+    saver.prune([mine])
+    assert len(list(saver.list(who("alice")))) == 1
+    saver.delete_thread(mine)
+    assert graph.get_state(who("alice")).values == {}
+    assert len(list(saver.list(who("bob")))) == 3
+    saver.delete_thread("t1")  # of the memory's default user, who has none
+    assert len(list(saver.list(who("bob")))) == 3
+
+
 def test_idle_threads_retire_and_the_others_stay(mos: MOS) -> None:
     saver = MemOSSaver(mos, user="alice")
     graph = echoing(saver)
