@@ -121,10 +121,17 @@ class Asked:
     def _hits(self, slots: Rows) -> Hits:
         shot = self._shot
         starts, distinct = shot.slots[START, slots], shot.slots[DISTINCT, slots]
-        lines = runs(starts, distinct)
-        at, numbers = _by_word(self.numbers.take(shot.lines[0].take(lines)))
-        owners = np.repeat(np.arange(len(slots)), distinct)
-        return owners[at], numbers - 1, shot.lines[2].take(lines[at])
+        terms, _, counts = shot.lines
+        lines: Rows | None = None
+        if _follow_on(starts, distinct):
+            stretch = slice(int(starts[0]), int(starts[-1] + distinct[-1]))
+            terms, counts = terms[stretch], counts[stretch]
+        else:
+            lines = runs(starts, distinct)
+            terms = terms.take(lines)
+        at, numbers = _by_word(self.numbers.take(terms))
+        owners = np.repeat(np.arange(len(slots)), distinct)[at]
+        return owners, numbers - 1, counts[at if lines is None else lines[at]]
 
 
 def _of_places(found: Hits, wanted: Rows, size: int) -> Hits:
@@ -136,9 +143,14 @@ def _of_places(found: Hits, wanted: Rows, size: int) -> Hits:
     return places[kept], found[1][kept], found[2][kept]
 
 
+def _follow_on(starts: Rows, counts: Rows) -> bool:
+    """Whether the lines of these slots are one stretch, as those of a conversation are."""
+    return len(starts) > 0 and bool((starts[1:] == starts[:-1] + counts[:-1]).all())
+
+
 def _by_word(numbers: NDArray[np.integer]) -> tuple[Rows, NDArray[np.integer]]:
     """Places of the numbers above 0, by number and then by place; and these numbers."""
-    at = np.flatnonzero(numbers)
+    at = np.flatnonzero(numbers > 0)
     found = numbers[at]
     order = np.argsort(found, kind="stable")
     return at[order], found[order]
@@ -214,7 +226,7 @@ class Snapshot:
             slots = self.slots_of(ascending(within))
             slots = slots[slots >= 0]
             shares = asked.of(slots)
-            hits = np.flatnonzero(shares)
+            hits = np.flatnonzero(shares > 0)
             slots, shares = slots[hits], shares[hits]
         best = best_first(shares, self.slots[ITEM, slots], limit)
         return slots[best], shares[best]
@@ -298,4 +310,4 @@ class Snapshot:
 def _high(shares: Floats, limit: int) -> Rows:
     """The slots of the ``limit`` highest shares above zero, and those near the last of them."""
     least = reached_by(shares, limit) if len(shares) > limit else 0.0
-    return np.flatnonzero(shares >= least if least > 0 else shares)
+    return np.flatnonzero(shares >= least if least > 0 else shares > 0)
