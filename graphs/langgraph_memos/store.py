@@ -23,11 +23,12 @@ from langgraph_memos.asking import Asker, asker_of
 from langgraph_memos.store_index import IndexEmbedder
 from langgraph_memos.store_ops import CubeOf, Translator, result_of
 from langgraph_memos.store_sweeper import Sweeper
-from memos_integrations.cube.acl import Principal
+from memos_integrations.cube.acl import Principal, Trust
 from memos_integrations.cube.entries import EntryOp, EntryResult, Namespace, ReadEntries
 from memos_integrations.cube.errors import AccessDenied, UsageError
 from memos_integrations.cube.ids import CubePath, clean_path, home_path
 from memos_integrations.interface.mos import MOS, MemoryView
+from memos_integrations.interface.reader import as_enum
 from memos_integrations.interface.settings import Settings
 
 CubeChoice: TypeAlias = str | Callable[[Namespace], str | None] | None
@@ -101,6 +102,7 @@ class MemOSStore(_Batches):
     whom LangGraph's server logged in), else by ``user``, ``agent`` and ``principal`` here. Names
     lie in the asker's own cube; ``cube`` names another for all of them, or is a function from a
     namespace to one, such as ``user_of_first_segment``. Rights are asked for each operation.
+    ``trust="inference"`` says that what is put is a model's own word and no user's.
     """
 
     supports_ttl = True
@@ -115,12 +117,14 @@ class MemOSStore(_Batches):
         user: str | None = None,
         agent: str | None = None,
         principal: Principal | None = None,
+        trust: Trust | str = Trust.USER,
         embedder: object | Literal["default"] | None = "default",
         fingerprint: str | None = None,
         settings: Settings | None = None,
     ) -> None:
         fields = None if index is None else index.get("fields")
-        super().__init__(Translator(fields, _cube_of(cube)), index, Asker(user, agent, None))
+        translator = Translator(fields, _cube_of(cube), as_enum(Trust, trust, "trust"))
+        super().__init__(translator, index, Asker(user, agent, None))
         self.ttl_config = ttl
         self._owned = not isinstance(mos, MOS)
         if isinstance(mos, MOS):

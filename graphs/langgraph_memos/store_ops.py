@@ -24,6 +24,7 @@ from langgraph.store.base import (
 )
 
 from langgraph_memos.store_filters import value_filter
+from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.entries import (
     DeleteEntry,
     Entry,
@@ -49,6 +50,7 @@ class Translator:
 
     fields: Sequence[str] | None
     cube_of: CubeOf
+    trust: Trust = Trust.USER
 
     def entry_op(self, op: Op) -> EntryOp | None:
         """The operation on entries; ``None`` for one that can find nothing."""
@@ -73,7 +75,7 @@ class Translator:
             raise InvalidNamespaceError("Namespace cannot be empty.")
         index = self.fields if op.index is None else op.index
         ttl = None if op.ttl is None else op.ttl * _SECONDS
-        return PutEntry(space, op.key, op.value, index, ttl, self.cube_of(space))
+        return PutEntry(space, op.key, op.value, index, ttl, self.cube_of(space), self.trust)
 
     def _search(self, op: SearchOp) -> FindEntries:
         space = _namespace(op.namespace_prefix)

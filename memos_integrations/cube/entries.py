@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import CubePath
@@ -79,6 +80,8 @@ class PutEntry:
     index: Literal[False] | Sequence[str] | None = None
     ttl_seconds: float | None = None
     cube: CubePath | None = None
+    trust: Trust = Trust.USER
+    """Whose word the value is: a user's, a model's own, a tool's."""
 
 
 @dataclass(frozen=True, slots=True)

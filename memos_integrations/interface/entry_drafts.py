@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from memos_integrations.cube.acl import Principal
+from collections.abc import Mapping
+from typing import Final
+
+from memos_integrations.cube.acl import Principal, Trust
 from memos_integrations.cube.draft import Draft
 from memos_integrations.cube.entries import PutEntry, clean_fields, source_of
-from memos_integrations.cube.header import State
+from memos_integrations.cube.header import Origin, State
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.infrastructure.governance.redaction import spans_to_json
 from memos_integrations.infrastructure.vault.rows import dumps, masked
@@ -14,6 +17,14 @@ from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.json_values import clean_json
 from memos_integrations.operation.entries import Put
 from memos_integrations.operation.entry_texts import field_texts, whole_text
+
+_ORIGINS: Final[Mapping[Trust, Origin]] = {
+    Trust.USER: Origin.USER_INPUT,
+    Trust.INFERENCE: Origin.INFERENCE,
+    Trust.TOOL: Origin.RETRIEVAL,
+    Trust.WEB: Origin.RETRIEVAL,
+    Trust.IMPORT: Origin.IMPORT,
+}
 
 
 def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> Put:
@@ -46,5 +57,7 @@ def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> P
         expires=None if ttl is None else now + ttl,
         spans=spans_to_json(written.spans),
         provenance=dumps([step]),
+        trust=op.trust.value,
+        origin=_ORIGINS[op.trust].value,
     )
     return Put(draft, fields if texts else (), ttl)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, cast
 
+from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.entries import (
     DeleteEntry,
     Entry,
@@ -36,6 +37,7 @@ from memos_integrations.infrastructure.vault.transaction import CubeRow, Transac
 from memos_integrations.interface.arguments import span_micros, whole
 from memos_integrations.interface.entry_drafts import draft_of
 from memos_integrations.interface.entry_reading import EntryReader, Seen
+from memos_integrations.interface.reader import as_enum
 from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.entries import EntryWriter, Names, Put, refresh
@@ -205,6 +207,7 @@ class EntryVerbs(EntryReads):
         *,
         index: Literal[False] | Sequence[str] | None = None,
         ttl_seconds: float | None = None,
+        trust: Trust | str = Trust.USER,
         user: str | None = None,
         agent: str | None = None,
         session: str | None = None,
@@ -214,9 +217,11 @@ class EntryVerbs(EntryReads):
 
         ``index`` names the fields that are searched (``["text", "notes[*].title"]``), each by
         itself; ``None`` takes the whole value as one text, ``False`` keeps it out of every search.
-        ``ttl_seconds`` ends it that long after it was last put or read.
+        ``ttl_seconds`` ends it that long after it was last put or read. ``trust`` says whose word
+        it is; what is not a user's is quoted as unverified in prompt blocks.
         """
-        op = PutEntry(namespace, key, value, index, ttl_seconds)
+        whose = as_enum(Trust, trust, "trust")
+        op = PutEntry(namespace, key, value, index, ttl_seconds, trust=whose)
         self.entries([op], user=user, agent=agent, session=session, cube=cube)
 
     def delete_entry(
@@ -281,6 +286,7 @@ def _checked_name(op: GetEntry | DeleteEntry) -> GetEntry | DeleteEntry:
 
 
 def _checked_put(op: PutEntry) -> PutEntry:
+    as_enum(Trust, op.trust, "trust")
     clean_fields(op.index)
     if op.ttl_seconds is not None:
         span_micros(op.ttl_seconds, "ttl_seconds")

@@ -596,3 +596,33 @@ def test_all_that_a_name_ever_held_is_erased_by_its_source(mos: MOS) -> None:
     assert (held(mos), held(mos, "other")) == (None, {"dish": "rice"})
     raw = b"".join(path.read_bytes() for path in Path(mos.path).parent.iterdir() if path.is_file())
     assert b"wombat" not in raw
+
+
+def test_what_rests_on_a_value_turns_stale_when_it_changes(mos: MOS) -> None:
+    put(mos, {"dish": "soup"})
+    drawn = mos.add("Alice likes warm food", user="alice", derived_from=[item_of(mos)]).id
+    put(mos, {"dish": "ice"})
+    assert mos.get(drawn, user="alice").header.stale
+    mos.activate(drawn, user="alice")
+    mos.delete_entry(NS, "k", user="alice")
+    assert mos.get(drawn, user="alice").header.stale
+
+
+def test_a_value_says_whose_word_it_is(mos: MOS) -> None:
+    put(mos, {"dish": "soup"}, trust="inference")
+    header = mos.get(item_of(mos), user="alice").header
+    assert (header.trust, header.origin) == ("inference", "inference")
+    put(mos, {"dish": "soup"})
+    header = mos.get(item_of(mos), user="alice").header
+    assert (header.trust, header.origin) == ("user", "user_input")
+    with pytest.raises(InvalidInput, match="trust"):
+        put(mos, {"dish": "soup"}, trust="gossip")
+    assert mos.search("soup", user="alice", filter={"trust": "user"})[0].item.data
+
+
+def test_the_present_version_is_looked_up_without_its_forerunners(mos: MOS) -> None:
+    put(mos, {"n": 0})
+    plan = "EXPLAIN QUERY PLAN SELECT 1 FROM version v WHERE v.iid = ? AND v.seq_to > ?"
+    with mos._rooms.vault.readers.snapshot() as connection:
+        (step,) = connection.execute(plan, (1, 1)).fetchall()
+    assert "version_held" in step[3]
