@@ -65,6 +65,29 @@ def home_in(clause: Clause) -> Iterator[Fact]:
         yield attributed(clause, "lives_in", value.text, subject=clause.me)
 
 
+_PLACE_IN = spaced(
+    r"(?:got|have|found|bought|rent|own|took)? ?(?:an? |our own |my own )(?:\w+ ){0,2}?(?:place|flat|apartment|house|home|studio|room|condo"
+    r"|cottage|spot) in (?=\S)"
+)
+_MOVED_IN = spaced(
+    r"\b(?:moved in|live there|living there|settled (?:in|there)|call it home|moving in)\b"
+)
+
+
+def moved_in(clause: Clause) -> Iterator[Fact]:
+    """``I've got a place in Oslo, moved in last summer``."""
+    if not clause.first or clause.denied or clause.aux not in {"", "have"}:
+        return
+    found = _PLACE_IN.match(clause.folded, clause.rest, clause.to)
+    value = shapes.home(clause, found.end()) if found is not None else None
+    if value is not None and _MOVED_IN.search(clause.folded, value.to, value.to + _NEAR):
+        yield attributed(clause, "lives_in", value.text)
+
+
+_NEAR = 60
+"""Characters within which a second remark is of the same place."""
+
+
 def affiliated(clause: Clause) -> Iterator[Fact]:
     """``I'm an Oslo resident``, ``I'm officially a Bosch employee``."""
     if not clause.subject or clause.aux != "be":

@@ -32,6 +32,7 @@ _SUBJECT = re.compile(
 _ADVERB = r"(?:现在|目前|一直|真的|很|非常|特别|最近|也|都|还|就|已经|刚|刚刚|其实|超级|挺|从小|又|今年|本来)*"
 _JOB_ZH = naming_zh.JOB
 _PLACE = r"(?P<v>[\u4e00-\u9fff]{2,8}?|[A-Z][A-Za-z ]{1,20}?)"
+_FOR = r"(?:(?:已经|都|也)*(?:有)?(?:好几|好多|几|半|[一两二三四五六七八九十0-9]{1,3}多?)(?:年|个?月|天|周|辈子)(?:多|半)?)?"
 _END = r"(?:了|的|呢|啊|吧|呀|哦)*$"
 
 
@@ -49,7 +50,7 @@ class _Clause:
 
 # (attribute, pattern, denied)
 _PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
-    (attribute, re.compile(_ADVERB + words + _END), denied)
+    (attribute, re.compile(_ADVERB + words + _FOR + _END), denied)
     for attribute, words, denied in (
         ("lives_in", rf"从[\u4e00-\u9fff]{{2,6}}?(?:搬到|搬去|搬来|搬回|迁到)了?{_PLACE}", False),
         ("lives_in", rf"(?:现居|定居于|居住于|旅居){_PLACE}", False),

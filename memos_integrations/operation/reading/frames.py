@@ -53,9 +53,11 @@ _LINK = spaced(
 )
 _AFTER_NAMING = spaced(
     r"(?:,? (?:now|these days|at the moment|right now|currently|nowadays|of all time|by far|today|again"
-    r"|anymore|any more|since .{1,30}|and always will be|for now|in life|overall|ever|so far|at present"
-    r"|of all|though|too|for (?:ages|years|decades|ever|good|a (?:while|long time)|as long as .{1,30}|(?:about |over |almost |the (?:last|past) )?\w+ "
-    r"(?:years?|months?|weeks?|decades?))|for (?:me|us)(?: and (?:my|the|our) \w+)?|at (?:work|home|the office|school|uni|the moment)|as of \w+|until now))*[\s.!,)]*$"
+    r"|anymore|any more|and always will be|for now|in life|overall|ever|so far|at present|of all|though"
+    r"|too|for (?:ages|years|decades|ever|good|a while|a long time)|for (?:about |over |almost |the last"
+    r" |the past )?\w+ (?:years?|months?|weeks?|decades?)|for (?:me|us)(?: and (?:my|the|our) \w+)?"
+    r"|at (?:work|home|the office|school|uni)|as of \w+|until now))*"
+    r"(?:,? (?:since|for as long as) .{1,30})?[\s.!,)]*$"
 )
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")
 _CLEFT_REST = spaced(r" (?:that |where |which |who |whom )?(?=(?:i|we|my|[a-z][\w-]{1,24})\b)")

@@ -69,6 +69,8 @@ READERS = (
                                           "manages supervises oversees poached headhunted gives"),)),
     Reader(attached.where, among=(_words("where"), _words("i we my s has lives works"))),
     Reader(attached.home_in, among=(_words("home flat apartment place"), _words("my our"), _words("in"))),
+    Reader(attached.moved_in, among=(_words("place flat apartment house home studio room condo cottage spot"),
+                                     _words("in"), _words("moved moving live living settled call i we"))),
     Reader(attached.affiliated, among=(_words("resident local employee staffer native"),)),
     Reader(attached.declared, among=(_words("as consider call count"), _words("my our"))),
     Reader(attached.allergic, among=(_words("allergy allergies"),)),

@@ -61,7 +61,7 @@ def _ends(text: str, mark: re.Match[str]) -> bool:
     gap = _NEXT.match(text, mark.end())
     after = text[gap.end() : gap.end() + 1] if gap else ""
     if after.islower():
-        return False
+        return _ends_in_lower(text, mark)
     last = _LAST_WORD.search(text, max(0, mark.start() - 12), mark.start())
     if last is None or mark[0] != ".":
         return True
@@ -69,6 +69,18 @@ def _ends(text: str, mark: re.Match[str]) -> bool:
     if word in _CAN_GO_ON:
         return True
     return word not in _ABBREVIATIONS and not (len(last[0]) == 1 and last[0].isupper())
+
+
+def _ends_in_lower(text: str, mark: re.Match[str]) -> bool:
+    """Before a small letter a dot ends a sentence only after a whole word: ``sorry. i live``."""
+    last = _LAST_WORD.search(text, max(0, mark.start() - 12), mark.start())
+    if last is None or mark[0] != "." or "." in last[0] or len(last[0]) <= _SHORTEST_LAST:
+        return False
+    return last[0].lower() not in _ABBREVIATIONS
+
+
+_SHORTEST_LAST = 2
+"""Letters of what may be an abbreviation that is not in the list."""
 
 
 def _trimmed(text: str, at: int, to: int, code: bool) -> Segment | None:

@@ -22,7 +22,7 @@ _STOP = re.compile(
     r"|need|would|look|looking|hope|interested|trying|know|can|could|should|will|plan|planning|just"
     r"|really|so|also|do|don't|did|went|got|make|makes|making)"
     r"|though|although|if|anymore|any more|any longer|these days|nowadays|at the moment|right now"
-    r"|too|as well|a lot|so much|very much|the most|lately|recently|for now|btw|lol|haha|again"
+    r"|too|as well|a lot|so much|very much|the most|lately|recently|for now|btw|lol|haha|fyi|tbh|imo|imho|ngl|fwiw|rn|atm|again"
     r"|at all|either|in general|mostly|sometimes|thanks to|due to|actually|instead of|instead"
     r"|in order to|than|whose|what|how|why)\b"
     r"|\s(?:now|already|yet|still|though)$"
