@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
+from langgraph_memos.basis import with_basis
 from langgraph_memos.budget import MemoryBudget, budget_left, tokens_used
 from langgraph_memos.forms import as_injected, injection
 from langgraph_memos.quotes import quote
@@ -113,4 +114,4 @@ def load_model(name: str) -> BaseChatModel:
 
 
 def _said(answer: Answer, message: AIMessage) -> dict[str, Any]:
-    return {"answer": answer, "messages": [message]}
+    return {"answer": answer, "messages": [with_basis(message, answer)]}

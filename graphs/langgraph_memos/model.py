@@ -16,6 +16,7 @@ from langchain_core.tools import BaseTool
 from langgraph.runtime import Runtime
 
 from langgraph_memos.answer import load_model
+from langgraph_memos.basis import with_basis
 from langgraph_memos.budget import MemoryBudget, Offer, budget_left, tokens_used
 from langgraph_memos.forms import HEADING, as_injected, injection
 from langgraph_memos.prefetch import memories_at_hand
@@ -53,9 +54,10 @@ class ModelNode:
         Trace(config, runtime).tell("injected", **as_injected(offer), left_tokens=left)
         reply: AIMessage = self._model.invoke(self._asked(state["messages"], offer), config)
         reply = reply.model_copy(update={"id": reply.id or str(uuid4()), "name": self._name})
+        answer = _answer(reply, offer)
         return {
-            "messages": [reply],
-            "answer": _answer(reply, offer),
+            "messages": [reply if answer is None else with_basis(reply, answer)],
+            "answer": answer,
             "injected": as_injected(offer),
             "memory_budget": MemoryBudget(debit=tokens_used(reply) or offer.tokens),
         }

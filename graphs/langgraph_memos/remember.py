@@ -16,6 +16,7 @@ from langgraph.runtime import Runtime
 
 from langgraph_memos.approval import Hold, approved, refused_reason
 from langgraph_memos.asking import Asker, asker_of, task_key
+from langgraph_memos.basis import is_quote, rests_on
 from langgraph_memos.lines import Place, place_of
 from langgraph_memos.state import Answer, MemoryState, Written
 from langgraph_memos.trace import Trace
@@ -92,11 +93,10 @@ class RememberNode:
 
     def _sorted(self, new: Sequence[AnyMessage], answer: Answer | None) -> tuple[_Numbered, _Held]:
         """What may be written at once, and what is held back with the reason."""
-        quoted = answer["message_id"] if answer and answer["by"] != "model" else None
         free: _Numbered = []
         held: _Held = []
         for n, message in enumerate(new):
-            if (quoted and message.id == quoted) or not self._remembers(message):
+            if is_quote(message, answer) or not self._remembers(message):
                 continue
             reason = self._hold(message) if self._hold is not None else None
             if reason is None:
@@ -129,14 +129,13 @@ class Writing:
         self, numbered: _Numbered, answer: Answer | None, name: str = ""
     ) -> dict[int, Written]:
         """As ``__call__``; what this graph answered is kept as derived from what it rests on."""
-        made = answer["message_id"] if answer else None
-        said = [(n, message) for n, message in numbered if message.id != made]
-        mine = [(n, message) for n, message in numbered if message.id == made]
-        written = self(said, f"{name}said")
-        if answer is None:
-            return written
-        about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": answer["rests_on"]}
-        return written | self(mine, f"{name}answer", **about)
+        answers = {n: rests_on(message, answer) for n, message in numbered}
+        written = self([each for each in numbered if answers[each[0]] is None], f"{name}said")
+        for n, message in numbered:
+            if (sources := answers[n]) is not None:
+                about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": sources}
+                written |= self([(n, message)], f"{name}answer:{message.id}", **about)
+        return written
 
     def __call__(self, numbered: _Numbered, name: str, **about: Any) -> dict[int, Written]:
         """What became of each, by its number."""

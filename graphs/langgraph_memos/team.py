@@ -17,6 +17,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from langgraph_memos.asking import Asker
+from langgraph_memos.basis import rests_on
 from langgraph_memos.graphs import MemoryGraph
 from langgraph_memos.lines import Place, place_of
 from langgraph_memos.model import ModelNode
@@ -133,11 +134,10 @@ class KeepNode:
         if self._members[name].may == "write":
             cubes.append(self._shared)
         found = self._version(place, cubes)
-        answer = state.get("answer")
-        rests_on = answer["rests_on"] if answer else []
+        sources = rests_on(reply, state.get("answer")) or []
         written: list[Written] = []
         for cube in cubes:
-            place, outcome = self._keep(reply, rests_on, cube, place, config, runtime)
+            place, outcome = self._keep(reply, sources, cube, place, config, runtime)
             written.append(outcome)
         Trace(config, runtime).written(written, by=name, line=place.mark["line"])
         mark = place.left(found=found, seq=self._version(place, cubes))
@@ -146,7 +146,7 @@ class KeepNode:
     def _keep(
         self,
         reply: AnyMessage,
-        rests_on: Sequence[str],
+        sources: Sequence[str],
         cube: str,
         place: Place,
         config: RunnableConfig,
@@ -156,7 +156,7 @@ class KeepNode:
         try:
             place, there = place.writing(cube)
             write = Writing(self._mos, place.asker, there, config, runtime)
-            about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": rests_on}
+            about: dict[str, Any] = {"origin": Origin.INFERENCE, "derived_from": sources}
             return place, write([(0, reply)], cube, **about)[0]
         except AccessDenied as refusal:
             return place, refused(str(refusal))

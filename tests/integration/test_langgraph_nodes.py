@@ -185,6 +185,31 @@ def test_answer_of_a_model_is_kept_as_derived_and_turns_stale_with_its_source(mo
     assert mos.get(kept, user="alice").header.stale
 
 
+@pytest.mark.parametrize("model", [None, "In Porto [1]."])
+def test_answer_that_is_remembered_a_turn_late_is_remembered_as_what_it_is(
+    mos: MOS, model: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = mos.add("I live in Porto.", user="alice").id
+    chat = None if model is None else FakeListChatModel(responses=[model])
+    graph = memory_graph(mos, model=chat).compile(checkpointer=InMemorySaver())
+    real = mos.add
+
+    def fail(*given: Any, **how: Any) -> Any:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(mos, "add", fail)
+    with pytest.raises(ConnectionError):
+        graph.invoke(said("Do I live in Porto?"), who("alice"))
+    monkeypatch.setattr(mos, "add", real)
+    graph.invoke({**said("I moved, by the way."), "recorded": True}, who("alice"))
+    kept = {item.text: item for item in mos.list(user="alice")}
+    told = {"I live in Porto.", "Do I live in Porto?", "I moved, by the way."}
+    assert kept.keys() == (told if model is None else told | {model})
+    if model is not None:
+        links = [(x.relation, x.target) for x in mos.links(kept[model].id, user="alice")]
+        assert links == [(Relation.DERIVED_FROM, source)]
+
+
 def test_answer_whose_source_is_erased_before_it_is_kept_is_not_kept(mos: MOS) -> None:
     source = mos.add("I live in Porto.", user="alice").id
     graph = memory_graph(mos, model=FakeListChatModel(responses=["In Porto [1]."])).compile(
