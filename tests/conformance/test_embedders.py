@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -47,10 +47,20 @@ class TwoSided:
         return [0.0, 2.0, 0.0]
 
 
+@cache
+def loaded() -> MiniLM:
+    return MiniLM()
+
+
 @needs_minilm
 class TestMiniLM(EmbedderTests):
     def make(self) -> Embedder:
         return MiniLM()
+
+    @pytest.fixture
+    def embedder(self, request: pytest.FixtureRequest) -> Embedder:
+        """Loaded once, which costs more than most tests; a new one where threads load it."""
+        return self.make() if "threads" in request.node.name else loaded()
 
 
 class TestFakeEmbedder(EmbedderTests):

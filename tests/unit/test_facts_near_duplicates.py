@@ -101,17 +101,19 @@ def test_other_rights_speakers_and_sessions_are_not_folded(mos: MOS, clock: Manu
     assert first != second
 
 
-def test_ten_thousand_near_identical_messages_are_no_burden(clock: ManualClock) -> None:
+@pytest.mark.parametrize("many", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_thousands_of_near_identical_messages_are_no_burden(clock: ManualClock, many: int) -> None:
     batch = [
-        f"I moved to Berlin{'!' * (n % 70)}{' 🎉' * (n % 3)} {n // 5000}" for n in range(10_000)
+        f"I moved to Berlin{'!' * (n % 70)}{' 🎉' * (n % 3)} {n // (many // 2)}"
+        for n in range(many)
     ]
     settings = Settings(worker=False)
     with MOS(embedder=None, clock=clock, extractor=DateReader(), settings=settings) as mos:
         begun = time.monotonic()
-        mos.add(batch[:1000], user="ann", session="s")
+        mos.add(batch[: many // 10], user="ann", session="s")
         mos.wait()
         tenth = time.monotonic() - begun
-        mos.add(batch[1000:], user="ann", session="s")
+        mos.add(batch[many // 10 :], user="ann", session="s")
         mos.wait(timeout_seconds=280)
         assert time.monotonic() - begun < 30 * tenth  # not a hundred times, as pairs would take
         assert mos.count(user="ann") == 2
