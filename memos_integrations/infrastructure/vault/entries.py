@@ -102,8 +102,11 @@ class EntryRows:
 
     def namespaces(self, prefix: Namespace) -> list[Namespace]:
         """The namespaces under this one that hold something, each once."""
-        found = self._select("DISTINCT n.space", "in_space", "held", _range(prefix), None, "")
-        return [decode(space) for (space,) in found]
+        conditions = [self._governed["item_allowed"], self._sql["held"], self._sql["newest"]]
+        # The first that is held tells of a namespace, so the others of it are not looked at.
+        one = f"SELECT 1 {self._sql['in_one_space']} WHERE {' AND '.join(conditions)}"
+        body = f"SELECT s.space FROM ({self._sql['spaces']}) s WHERE EXISTS ({one})"  # noqa: S608
+        return [decode(space) for (space,) in self._run(body, self._bindings(_range(prefix)))]
 
     def _as_shown(self, prefix: Namespace, pick: str, where: Filter | None) -> list[Named]:
         """Filtered by what the principal is shown, so that no filter can tell masked words."""
@@ -131,15 +134,21 @@ class EntryRows:
     ) -> list[Any]:
         held = self._sql[pick] if pick in self._sql else self._governed[pick]
         conditions = [self._governed["item_allowed"], held, self._sql["newest"]]
-        bindings = self._reading.asking.bindings(self._cids) | dict(asked)
+        bindings = self._bindings(asked)
         if where is not None:
             condition = compile_filter(where)
             names = count()
             # The compiler's fragments are constants with ? places; ours are named.
             conditions.append("(" + _PLACE.sub(lambda _: f":f{next(names)}", condition.sql) + ")")
             bindings |= {f"f{n}": value for n, value in enumerate(condition.parameters)}
-        head = f"WITH {self._governed['rules']}, {self._governed['gate']} "
         body = f"SELECT {columns} {self._sql[place]} WHERE {' AND '.join(conditions)} {end}"
+        return self._run(body, bindings)
+
+    def _bindings(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return self._reading.asking.bindings(self._cids) | dict(asked)
+
+    def _run(self, body: str, bindings: Mapping[str, Any]) -> list[Any]:
+        head = f"WITH {self._governed['rules']}, {self._governed['gate']} "
         return self._reading.connection.execute(head + body, bindings).fetchall()
 
 

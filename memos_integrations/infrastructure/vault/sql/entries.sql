@@ -9,6 +9,16 @@ CROSS JOIN item i ON i.iid = n.iid
 LEFT JOIN content t ON t.tid = v.tid
 LEFT JOIN usage u ON u.iid = v.iid
 
+-- name: spaces
+SELECT DISTINCT n.space AS space FROM gate g
+CROSS JOIN entry n ON n.cid = g.cid AND n.space >= :from AND n.space < :below
+
+-- name: in_one_space
+FROM gate g
+CROSS JOIN entry n ON n.cid = g.cid AND n.space = s.space
+CROSS JOIN version v ON v.iid = n.iid AND v.seq_to > :seq AND v.seq <= :seq
+CROSS JOIN item i ON i.iid = n.iid
+
 -- name: of_names
 FROM json_each(:names) w
 CROSS JOIN entry n ON n.cid = json_extract(w.value, '$[0]')
