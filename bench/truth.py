@@ -18,14 +18,14 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from bench.truth_topics import SECOND, TOPICS, Topic
+from bench.truth_topics import SECOND, THIRD, TOPICS, Topic
 from memos_integrations import MOS, Settings
 from memos_integrations.interface.answers import Answer
 from memos_integrations.testing.fakes import ManualClock
 
 SEED = 20_260_101
-Wording = Literal["plain", "held_out_1", "held_out_2"]
-WORDINGS: tuple[Wording, ...] = ("plain", "held_out_1", "held_out_2")
+Wording = Literal["plain", "held_out_1", "held_out_2", "held_out_3"]
+WORDINGS: tuple[Wording, ...] = ("plain", "held_out_1", "held_out_2", "held_out_3")
 _DAY = 86_400.0
 
 
@@ -114,30 +114,31 @@ def cases(seed: int = SEED) -> list[Case]:
     """Every case of the benchmark, in a fixed order."""
     rng = random.Random(seed)
     first = [*_cascades(rng), *_absences(rng), *_deletions(rng)]
-    return [*first, *_second(random.Random(seed + 2))]
+    second = _unseen(SECOND, "held_out_2", random.Random(seed + 2))
+    return [*first, *second, *_unseen(THIRD, "held_out_3", random.Random(seed + 3))]
 
 
-def _second(rng: random.Random) -> Iterator[Case]:
-    """The cases of ``held_out_2``: every wording in every category."""
-    for topic in SECOND:
+def _unseen(topics: tuple[Topic, ...], wording: Wording, rng: random.Random) -> Iterator[Case]:
+    """Every wording of these topics in every category."""
+    for topic in topics:
         changes = topic.change_held_out
         kinds = _BY_SOURCE if topic.single else {k: _BY_SOURCE[k] for k in _OF_MANY}
-        others = [each for each in SECOND if _apart(each, topic)]
+        others = [each for each in topics if _apart(each, topic)]
         for n, words in enumerate(topic.held_out):
             old, new = rng.sample(topic.values, 2)
             ask = rng.choice(topic.questions)
             if changes:
                 run = _told_anew(words, changes[n % len(changes)], old, new, ask)
-                yield Case("cascade", "new message", "held_out_2", run)
+                yield Case("cascade", "new message", wording, run)
             for kind, make in kinds.items():
-                yield Case("cascade", kind, "held_out_2", make(words, old, new, ask))
-            yield Case("absence", "withdrawn", "held_out_2", _withdrawn(words, new, ask))
+                yield Case("cascade", kind, wording, make(words, old, new, ask))
+            yield Case("absence", "withdrawn", wording, _withdrawn(words, new, ask))
             other = rng.choice(others)
             told = rng.choice(other.held_out)
             run = _never(told, rng.choice(other.values), ask, rng)
-            yield Case("absence", "never told", "held_out_2", run)
+            yield Case("absence", "never told", wording, run)
             forget, kind = ((_deleted, "delete"), (_erased, "erase"))[n % 2]
-            yield Case("deletion", kind, "held_out_2", forget(words, _made_up(rng), ask))
+            yield Case("deletion", kind, wording, forget(words, _numbered(wording, topic, n), ask))
 
 
 _OF_MANY = ("update", "over three steps")
@@ -324,6 +325,12 @@ def _deletions(rng: random.Random) -> Iterator[Case]:
             value, ask = _made_up(rng), rng.choice(topic.questions)
             run = _deleted(words, value, ask) if kind == "delete" else _erased(words, value, ask)
             yield Case("deletion", kind, held_out, run)
+
+
+def _numbered(wording: Wording, topic: Topic, place: int) -> str:
+    """A name that no other case has: what one deletes must not be what another keeps."""
+    letters = f"{wording[-1]}{place:02}{len(topic.name):02}{ord(topic.name[0]) % 10}"
+    return "Q" + "".join("abcdefghij"[int(digit)] for digit in letters) + topic.name[-1]
 
 
 def _made_up(rng: random.Random) -> str:

@@ -1,12 +1,12 @@
 """What people of the truth benchmark tell of themselves, in three sets of wordings.
 
 ``plain``, ``held_out_1`` (written before most rules for wordings; later rules were made for whole
-classes of what it missed) and ``held_out_2``.
+classes of what it missed), ``held_out_2`` (the same, a generation later) and ``held_out_3``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -420,4 +420,177 @@ SECOND = (
         ("我在哪里工作？",),
     ),
 )
-"""``held_out_2``: written when the rules were done, without looking at them."""
+"""``held_out_2``: written when the rules were done, without looking at them. Rules were made for
+classes of what it missed since."""
+
+
+def _third(name: str, told: tuple[str, ...], changes: tuple[str, ...] = ()) -> Topic:
+    topic = next(each for each in SECOND if each.name == name)
+    return replace(topic, held_out=told, change_held_out=changes)
+
+
+THIRD = (
+    _third(
+        "home",
+        (
+            "I'm living the dream in {v}, been here since 2018.",
+            "We moved our whole family to {v} back in the day and stayed.",
+            "My husband and I have a house in {v}.",
+            "Currently residing in {v}.",
+            "I stay in {v} with my aunt.",
+            "Home is a tiny flat in {v}.",
+            "I've lived in {v} all my life.",
+        ),
+        (
+            "I relocated to {v} for work.",
+            "Guess what, I live in {v} now!",
+            "As of last week my home is {v}.",
+        ),
+    ),
+    _third(
+        "employer",
+        (
+            "I've worked for {v} since 2015.",
+            "I'm a team lead at {v}.",
+            "My current job is at {v}.",
+            "{v} has been my employer for a decade.",
+            "I work in HR at {v}.",
+            "I make a living working for {v}.",
+            "They have me working nights at {v}.",
+        ),
+        (
+            "I accepted an offer from {v} and started on Monday.",
+            "I got hired by {v}.",
+            "I now work for {v} instead.",
+        ),
+    ),
+    _third(
+        "profession",
+        (
+            "I have been a {v} all my working life.",
+            "I earn a living as a {v}.",
+            "What pays the bills is my work as a {v}.",
+            "I'm employed full-time as a {v}.",
+            "Being a {v} is my job.",
+            "I work as a freelance {v}.",
+            "I'm just a {v}, nothing fancy.",
+        ),
+        ("I retrained and now I'm a {v}.", "I recently became a {v}.", "My new job is {v}."),
+    ),
+    _third(
+        "colour",
+        (
+            "My favorite color is {v}, no contest.",
+            "I've always said {v} is my favourite colour.",
+            "Of all the colours, {v} is my favourite.",
+            "{v} has to be my favourite colour.",
+            "The colour I like the most is {v}.",
+            "{v}, hands down my favourite colour.",
+        ),
+        ("I changed my mind, my favourite colour is {v}.", "{v} is my new favourite colour."),
+    ),
+    _third(
+        "food",
+        (
+            "{v} is the food I love most.",
+            "My favourite thing to eat is {v}.",
+            "My favorite food in the whole world is {v}.",
+            "favourite food? {v}, easily",
+        ),
+        ("My favourite food has become {v}.", "These days my favourite food is {v}."),
+    ),
+    _third(
+        "partner",
+        (
+            "I'm happily married to {v}.",
+            "My partner is named {v}.",
+            "{v} is my partner.",
+            "I live with my partner {v}.",
+            "I've been dating {v} for a while.",
+            "My partner, {v}, is a vet.",
+        ),
+        ("{v} and I just got engaged!", "I'm dating {v} now.", "I married {v} last month."),
+    ),
+    _third(
+        "boss",
+        (
+            "{v} is my manager.",
+            "My boss goes by {v}.",
+            "I have a boss called {v}.",
+            "The person I report to is {v}.",
+            "I work for a boss named {v}.",
+            "{v} is in charge of my team, so she's my boss.",
+        ),
+        ("My new boss is {v}.", "{v} is my boss now.", "I report to {v} these days."),
+    ),
+    _third(
+        "origin",
+        (
+            "I come from {v}.",
+            "{v} is where I was born and raised.",
+            "I'm a {v} native.",
+            "My hometown is {v}.",
+            "I'm from a place called {v}.",
+        ),
+    ),
+    _third(
+        "university",
+        (
+            "I'm studying law at {v}.",
+            "I'm a student at {v}.",
+            "{v} is the university I go to.",
+            "I attend {v}.",
+            "I'm in my second year at {v}.",
+        ),
+        ("I'm studying at {v} now.", "I changed universities and now I study at {v}."),
+    ),
+    _third(
+        "best friend",
+        (
+            "{v} is my best friend.",
+            "I have a best friend named {v}.",
+            "My best friend {v} lives abroad.",
+            "{v} and I are best friends.",
+        ),
+        ("My best friend is now {v}.", "My new best friend is {v}."),
+    ),
+    _third(
+        "allergy",
+        (
+            "I have a {v} allergy.",
+            "Unfortunately I'm allergic to {v}.",
+            "I get hives from {v}, I'm allergic.",
+            "My only allergy is {v}.",
+            "I was diagnosed with an allergy to {v}.",
+        ),
+    ),
+    _third(
+        "language",
+        (
+            "I'm fluent in {v}.",
+            "I speak a little {v}.",
+            "{v} is my native language.",
+            "At home we speak {v}.",
+        ),
+    ),
+    _third(
+        "dog",
+        (
+            "My dog's called {v}.",
+            "We have a dog, his name is {v}.",
+            "I've got a dog by the name of {v}.",
+            "{v} is my dog.",
+        ),
+    ),
+    _third(
+        "car",
+        ("My car is a {v}.", "I own a {v}.", "I drive a beat-up {v}.", "The car I drive is a {v}."),
+    ),
+    _third(
+        "home, in Chinese",
+        ("我目前住在{v}。", "我在{v}住。", "我的家在{v}。"),
+        ("我搬去{v}住了。",),
+    ),
+    _third("employer, in Chinese", ("我就职于{v}。", "我在{v}做销售。"), ("我换到{v}工作了。",)),
+)
+"""``held_out_3``: written after the rules for classes that ``held_out_2`` missed."""

@@ -23,15 +23,18 @@ from memos_integrations.operation.reading import (
     attributes,
     changes,
     chinese,
+    chinese_table,
     clauses,
     echoes,
     favourites,
     frames,
+    inverse,
     naming,
     naming_zh,
     owned,
     preferences,
     relatives,
+    sentence_words,
     shapes,
     stating,
     values,
@@ -39,8 +42,9 @@ from memos_integrations.operation.reading import (
 from memos_integrations.operation.reading.rules import RuleExtractor
 
 MODULES = (
-    anaphora, attached, attribute_table, attributes, changes, chinese, clauses, echoes, favourites,
-    frames, naming, naming_zh, owned, preferences, relatives, shapes, stating, values,
+    anaphora, attached, attribute_table, attributes, changes, chinese, chinese_table, clauses,
+    echoes, favourites, frames, inverse, naming, naming_zh, owned, preferences, relatives,
+    sentence_words, shapes, stating, values,
 )  # fmt: skip
 _CLAUSE = 400
 _WORD = re.compile(r"[a-z']{2,}|[\u4e00-\u9fff]+")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memos_integrations.cube.facts import Fact, FactKind, TimeSpan, TurnText
-from memos_integrations.operation.reading import naming_zh
+from memos_integrations.operation.reading import chinese_table, naming_zh
 from memos_integrations.operation.reading.clauses import plain, quoted, speaker_of
 from memos_integrations.operation.reading.entities_zh import SURNAMES
 from memos_integrations.operation.reading.numbers import number_zh
@@ -29,11 +29,6 @@ _SUBJECT = re.compile(
     rf"|(?P<me>我们?)(?!的(?!{naming_zh.NOUNS}))|(?P<name>[{SURNAMES}][\u4e00-\u9fff]{{1,2}}?|[小老阿][\u4e00-\u9fff]"
     r"|[A-Z][a-z]{1,15})\s?(?=住|喜欢|不喜欢|讨厌|在|是|对|来自|搬|会说|打算|计划|不吃|不喝|爱))"
 )
-_ADVERB = r"(?:现在|目前|一直|真的|很|非常|特别|最近|也|都|还|就|已经|刚|刚刚|其实|超级|挺|从小|又|今年|本来)*"
-_JOB_ZH = naming_zh.JOB
-_PLACE = r"(?P<v>[\u4e00-\u9fff]{2,8}?|[A-Z][A-Za-z ]{1,20}?)"
-_FOR = r"(?:(?:已经|都|也)*(?:有)?(?:好几|好多|几|半|[一两二三四五六七八九十0-9]{1,3}多?)(?:年|个?月|天|周|辈子)(?:多|半)?)?"
-_END = r"(?:了|的|呢|啊|吧|呀|哦)*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,60 +43,11 @@ class _Clause:
     times: tuple[TimeSpan, ...]
 
 
-# (attribute, pattern, denied)
-_PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
-    (attribute, re.compile(_ADVERB + words + _FOR + _END), denied)
-    for attribute, words, denied in (
-        ("lives_in", rf"从[\u4e00-\u9fff]{{2,6}}?(?:搬到|搬去|搬来|搬回|迁到)了?{_PLACE}", False),
-        ("lives_in", rf"(?:现居|定居于|居住于|旅居){_PLACE}", False),
-        ("lives_in", rf"(?:住在|定居在|居住在|搬到了?|搬去了?|搬家到了?|搬来了?){_PLACE}", False),
-        ("lives_in", rf"(?:不住在|不再住在){_PLACE}", True),
-        ("lives_in", rf"(?:住|定居)(?:在)?{_PLACE}", False),
-        ("from", rf"(?:是)?(?:来自{_PLACE})", False),
-        ("from", r"(?:是)?从(?P<v>[\u4e00-\u9fff]{2,6})来的?", False),
-        ("from", rf"是{_PLACE}人", False),
-        ("works_at", r"(?:给|为|替)(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:打工|工作|上班|干活|效力)", False),
-        ("works_at", r"是(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)的?(?:员工|职员|雇员)", False),
-        ("works_at", r"(?:跳槽|跳)(?:到|去)了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?", False),
-        ("lives_in", r"(?:是)?在(?P<v>[\u4e00-\u9fff]{2,6}?)(?:生活|居住|定居|安家)", False),
-        ("works_at", r"(?:就职|任职|供职|受雇|效力)于(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)", False),
-        ("works_at", r"从[\u4e00-\u9fffA-Za-z]{2,12}?(?:跳槽|跳|换|转)到了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?",
-         False),
-        ("graduated_from", r"(?:毕业于|从(?=.{2,14}毕业))(?P<v>[\u4e00-\u9fffA-Za-z]{2,14}?)(?:毕业)?", False),
-        ("studies_at", r"(?:就读于|在读于)(?P<v>[\u4e00-\u9fffA-Za-z]{2,14}?)", False),
-        ("works_at", r"(?:换到|跳槽到|入职)了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?", False),
-        ("works_at", r"在(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班|任职)", False),
-        ("works_at", r"(?:从(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:辞职|离职))", True),
-        ("works_at", r"(?:不在|不再在)(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班|任职)", True),
-        ("studies_at", r"在(?P<v>[\u4e00-\u9fffA-Za-z]{2,14}?)(?:读书|上学|念书|读研|读博|读大学)", False),
-        ("studies", r"(?:在)?(?:学习|学|读|主修)(?P<v>[\u4e00-\u9fffA-Za-z+#]{2,10}?)(?:专业)", False),
-        ("learns", r"(?:正在|在|开始)(?:学习|学)(?P<v>[\u4e00-\u9fffA-Za-z+#]{1,12}?)", False),
-        ("works_as", rf"(?:的(?:工作|职业))?是(?:一?[名个位])?(?P<v>{_JOB_ZH})", False),
-        ("works_as", rf"(?:做|当|成为)了?(?:一?[名个位])?(?P<v>{_JOB_ZH})", False),
-        ("skill", r"是(?:一?[名个位])?(?P<v>[\u4e00-\u9fffA-Za-z+#.]{1,14}?(?:初学者|新手|小白|入门者|专家|高手))",
-         False),
-        ("diet", r"(?:是)?(?:个)?(?P<v>素食主义者|素食者|吃素|纯素)", False),
-        ("name", r"(?:的名字)?(?:叫|是叫|叫做)(?P<v>[\u4e00-\u9fff]{2,4}|[A-Z][a-z]{1,15})", False),
-        ("age", r"(?:的年龄是|满)?(?P<v>[0-9]{1,3}|[一二三四五六七八九十]{1,3})岁", False),
-        ("allergic_to", r"对(?P<v>[\u4e00-\u9fff]{1,8}?)(?:严重)?过敏", False),
-        ("allergic_to", r"对(?P<v>[\u4e00-\u9fff]{1,8}?)不过敏", True),
-        ("speaks", r"(?:会说|会讲|能说)(?P<v>[\u4e00-\u9fff、和]{1,16}?[语话文](?:[和、][\u4e00-\u9fff]{1,4}[语话文])*)", False),
-        ("likes", r"(?:不喜欢|不爱|讨厌|厌恶|受不了|不再喜欢|不感兴趣)(?P<v>[^了]{1,20}?)", True),
-        ("likes", r"(?:最|更)?(?:喜欢|爱|热爱|喜爱|迷上了?)(?!的)(?P<v>[^了]{1,20}?)", False),
-        ("likes", r"对(?P<v>[\u4e00-\u9fff]{1,10}?)(?:感兴趣|着迷)", False),
-        ("eats", r"(?:从来?不吃|不吃|不再吃|戒了?)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
-        ("drinks", r"(?:从来?不喝|不喝|不再喝)(?P<v>[\u4e00-\u9fff]{1,8}?)", True),
-        ("eats", r"(?:只吃|常吃|爱吃)(?P<v>[\u4e00-\u9fff]{1,8}?)", False),
-        ("drives", r"开(?P<v>一辆[\u4e00-\u9fffA-Za-z]{1,10}?)", False),
-        ("has", r"(?:养了?|有)(?P<v>[一两二三四五六](?:[只条匹辆套][\u4e00-\u9fff]{1,6}?|[个位](?:孩子|儿子|女儿|哥哥|弟弟|姐姐|妹妹|宝宝)))", False),
-        ("relationship_status", r"(?P<v>结婚|离婚|订婚|分手|单身)", False),
-    )
-)  # fmt: skip
 _FAVOURITE = re.compile(
     r"最(?:喜欢|爱)的(?P<x>[\u4e00-\u9fff]{1,8}?)是(?P<v>[^，。！？]{1,20}?)(?:了|的|呢|啊|吧)*$"
 )
 _PREFER = re.compile(
-    _ADVERB
+    chinese_table.ADVERB
     + r"(?:更喜欢|更爱|比起(?P<w>[\u4e00-\u9fff]{1,8})更喜欢|宁愿)(?P<v>[\u4e00-\u9fff]{1,12}?)(?:而不是(?P<x>.{1,10}))?$"
 )
 _PLAN = re.compile(
@@ -199,7 +145,7 @@ def _read(clause: _Clause, *, owned: re.Match[str] | None, stated: bool) -> Iter
 
 
 _AT_AS = re.compile(
-    rf"{_ADVERB}在(?P<at>[\u4e00-\u9fffA-Za-z]{{2,12}}?)(?:当|做|担任)了?(?:一?[名个位])?(?P<v>{_JOB_ZH}){_END}"
+    rf"{chinese_table.ADVERB}在(?P<at>[\u4e00-\u9fffA-Za-z]{{2,12}}?)(?:当|做|担任)了?(?:一?[名个位])?(?P<v>{chinese_table.JOB_ZH}){chinese_table.END}"
 )
 
 
@@ -242,7 +188,7 @@ def _attributes(clause: _Clause) -> Iterator[Fact]:
         day = in_words_zh(clause.times[-1]).split("年")[-1]
         yield _fact(clause, "birthday", day)
         return
-    for attribute, pattern, denied in _PATTERNS:
+    for attribute, pattern, denied in chinese_table.PATTERNS:
         match = pattern.match(words)
         if match is not None and match["v"] and not _BAD.match(match["v"]):
             yield from _values(clause, attribute, match["v"], denied=denied)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from memos_integrations.cube.facts import TimeSpan, TurnText
+from memos_integrations.operation.reading import sentence_words
 from memos_integrations.operation.reading.segments import Segment
 from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
 
@@ -19,91 +20,6 @@ SELF = "user"
 _LONGEST_CLAUSE = 400
 _MOST_QUOTES = 64
 
-_INSTRUCTION = re.compile(
-    r"\b(?:ignore|disregard|override|bypass)\b.{0,40}\b(?:previous|prior|above|earlier|all|your"
-    r"|instructions?|rules)\b|\b(?:forget|delete|erase|drop|wipe)\s(?:everything|all|every)\b"
-    r"|^\s*[\[<#(*|]*\s*(?:system|assistant|developer|tool|instructions?)\b\s*(?:prompt|message)?"
-    r"[\]>|)*]*\s*:|<\||(?<!\bif\s)\byou\s(?:are\snow|must|shall)\b|\bjailbreak|\bdo\sanything\snow"
-    r"|忽略.{0,10}(?:之前|以上|所有|指令)|删除.{0,6}(?:所有|全部|一切)|忘记.{0,6}(?:所有|一切|全部)|^系统[:：]"
-)
-_ROLE = re.compile(
-    r"[\s\[<#(*|]*(?:system|assistant|developer|tool)\b\s*(?:prompt|message|note)?[\]>|)*\s]*[:：]"
-)
-_UNREAL = re.compile(
-    r"\b(?:if(?!\s(?:(?:i|you)\s(?:had|have)\sto\s(?:pick|choose|name|say|decide|guess)|you\s(?:must|really\smust|want\sto|care\sto|need\sto|ask|wonder|were\swondering|are\swondering"
-    r"|didn't\sknow|don't\sknow)|you're\swondering|anyone(?:'s|\sis)\swondering))|unless|whether|imagine|suppose|pretend(?:ing)?|as\sthough|wish|would've|could've"
-    r"|should've|might|maybe|perhaps|probably|possibly|(?:would|could|should)\shave"
-    r"|in\s(?:my|a)\sdream|dreamed|dreamt|joking|kidding|hypothetically|what\sif|supposedly|rumou?r"
-    r"|almost|nearly|hypothetical|role-?play|let's\ssay|as\sif|yeah,?\sright|practically|jk)\b"
-    r"|(?<!you\s)\bcould\b(?!\s(?:eat|watch|drink|listen|read|play|live|wear)\b[^.!?]{1,40}\b(?:every|all\sday|forever"
-    r"|for\shours|daily|all\sthe\stime|non-?stop|for\sthe\srest))|\byou\scould\b(?!\s(?:say|call))"
-    r"|(?<=\s)/s\b"
-    r"|如果|要是|假如|假设|也许|可能|或许|希望我|开玩笑|梦见|万一|听说"
-)
-_QUOTED = re.compile(
-    r"\"[^\"\n]{1,400}\"|“[^”\n]{1,400}”|「[^」\n]{1,400}」|`[^`\n]{1,200}`"
-    r"|(?<![\w])'[^'\n]{2,200}'(?!\w)|‘[^’\n]{2,200}’"
-)
-_QUESTION = re.compile(r"[?？]\s*[\"'”’)）]?\s*$|[吗呢么]\s*[。？?！!]?$")
-_FICTION = re.compile(
-    r"\s*in\s(?:the|this|that|my|a|our)\s(?:\w+\s)?(?:novel|game|film|movie|story|book|play|show|series|script|video"
-    r"\sgame|simulation|campaign|roleplay|fantasy)\b,?\s(?:i|my)\b"
-)
-_ASKED_MYSELF = re.compile(r"\s*(?:and |but |so )?(?:my|our)\s(?:[\w-]+\s){0,3}[\w-]+\?$")
-"""``My favourite colour? Green.``: asks nobody."""
-_QUESTION_START = re.compile(
-    r"\s*(?:and |but |so |ok |okay |hey |well )?(?:(?:do|does|did|am|are|is|was|were|can|could|will"
-    r"|would|should|shall|have|has|may)(?:n't)? (?:i|we|you|he|she|they|it|my|your|the|this|that)"
-    r"|(?:what|where|who)(?!\s(?:i|we|i'm|we're|im|my\s[a-z]+)\s(?!need|mean))|whom|whose|when(?!\sit\scomes)"
-    r"|why|how|which)\b"
-)
-_CUT = re.compile(
-    r",?\s+as\s+(?=(?:i|we|he|she|they|it|you)\b)"
-    r"|,?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|yet)\s+"
-    r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
-    r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now|his|her"
-    r"|that's|these\sdays)\b)"
-    r"|;\s*|\s+[-–—]{1,3}\s+|\s*[()]\s*|:\s+|\s+=\s+|…|\.{3}|,?\s+but\s+|,?\s+even though\s+"
-)
-_CARRIED = re.compile(
-    r",?\s+(?:and|then|and then|and also)\s+(?=(?:(?:am|also|now|have|just|really|currently)\s+)?"
-    r"(?:work|works|live|lives|like|likes|love|loves|hate|hates|enjoy|enjoys|speak|speaks|study"
-    r"|studies|moved|started|adopted|bought|visited|went|plan|plans|will|drive|drives|own|owns"
-    r"|prefer|prefers|play|plays|married|joined|got|quit|left|don't|doesn't|can't|dislike|dislikes"
-    r"|became|become|switched|changed|relocated|trained|retrained|settled|am|is|allergic|planning|going|have|has|stopped|graduated|met|saw)\b)"
-)
-_OPENER = re.compile(
-    r"(?:(?:and|but|so|well|oh|ah|yeah|yes|yep|yup|no|nope|nah|ok|okay|hey|hi|hello|wow|haha|lol"
-    r"|actually|also|plus|honestly|personally|btw|by the way|anyways?|then|now|recently|lately"
-    r"|these days|nowadays|unfortunately|luckily|fortunately|sadly|finally|guess what|in fact|tbh"
-    r"|to be honest|for me|as you know|you know|fyi|update|quick update|good news|big news|news"
-    r"|thanks|thank you|great|sure|hmm+|um+|uh+|omg|because|although|though|since|while|like"
-    r"|for the record|just so you know|please note(?: that)?|note that|(?:please )?(?:remember|keep in mind|don't forget|be aware)(?: that)?"
-    r"|fun fact|besides|anyhow|right|true|correction|sorry|i mean|i think|i guess|i must say"
-    r"|i have to say|basically|obviously|of course|as for me|my bad|in general|generally|overall"
-    r"|currently|at the moment|right now|originally|nice to meet you|by (?:trade|profession|training"
-    r"|occupation|vocation)|professionally|for a living|for work|truth be told|to tell (?:you )?the truth"
-    r"|believe it or not|in case you(?: were|'re| are)? (?:wondering|wonder|wondered|curious)"
-    r"|if you(?: must know|(?:'re| are| were) wondering| want to know| ask me| didn't know| don't know)"
-    r"|i(?: must| have to| will|'ll|'ve got to| gotta)? (?:admit|confess|say)(?: that)?"
-    r"|i'd say(?: that)?|i would say(?: that)?|i'm (?:pretty |quite |fairly |absolutely )?(?:sure|certain|positive)"
-    r"(?: that)?|let me tell you|scratch that|(?:just )?(?:to|wanted to) let you know(?: that)?"
-    r"|(?:i )?(?:almost )?forgot to (?:mention|say|tell you)(?: that)?|(?:it )?turns out(?: that)?"
-    r"|i(?:'ve)? (?:just |recently |only )?(?:found out|discovered|realised|realized|learned|learnt)(?: (?:last|this) [a-z]+"
-    r"| recently| yesterday| today| [a-z]+ [a-z]+ ago)?(?: that)?"
-    r"(?= (?:i|we|my|our)\b)|you should know(?: that)?|you (?:may|might) (?:want to )?know(?: that)?"
-    r"|as a matter of fact|in reality|in truth|to be fair|to be clear|just fyi|fwiw|ngl|imo|also"
-    r"|good to know|one more thing|another thing|so yeah|anyway so|as of (?:today|now|this \w+)|from now on"
-    r"|for context|some context|some background|about me|a bit about me|little update|small update|life update"
-    r"|heads up|heads-up|[a-z]+-?wise|you (?:could|might|can) say(?: that)?|(?:my|the|our) (?:doctor|gp|allergist|dentist|vet|therapist|nurse)"
-    r" (?:says|said|told me|confirmed|tells me)(?: that)?(?= (?:i|my)\b)|if i (?:had|have) to (?:pick|choose|name|say|decide)"
-    r"(?: one)?|by now|in my (?:free|spare) time|after all|more and more|at last|at long last|good for me|thankfully|happily"
-    r"|surprisingly|funnily enough|interestingly|weirdly|strangely|meanwhile|since then|until recently"
-    r"|(?:as of|from|starting|effective) (?:this |last )?(?:january|february|march|april|may|june|july|august|september"
-    r"|october|november|december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|week|month|year|spring|summer"
-    r"|autumn|fall|winter|[0-9]{4})(?: on| onwards?)?)\b"
-    r"[,!.:\s]{1,4}){0,4}".replace(" ", r"\s")
-)
 _VOCATIVE = re.compile(r"(?!Home)(?<!:\s)[A-Z][a-z]{1,15}[,!]\s+")
 _SUBJECT = re.compile(
     r"(?P<me>i|we|(?:both|all|the\stwo|the\sthree)\sof\sus|my\sfamily\sand\si|my\s[a-zé-]{2,12}\sand\si)(?:\b|(?=m\b|ve\b))|(?P<mine>my|our)\s+(?:(?:older|younger|elder|little|big|twin|best|own|eldest"
@@ -226,15 +142,17 @@ def speaker_of(turn: TurnText) -> str:
 def plain(turn: TurnText, folded: str, segments: Sequence[Segment]) -> Iterator[tuple[int, int]]:
     """The stretches of the sentences that state something."""
     for segment in segments:
-        if _ROLE.match(folded, segment.at, segment.to):
+        if sentence_words.ROLE.match(folded, segment.at, segment.to):
             return  # whatever follows pretends to be somebody else's
-        if segment.code or _INSTRUCTION.search(folded, segment.at, segment.to):
+        if segment.code or sentence_words.INSTRUCTION.search(folded, segment.at, segment.to):
             continue
         text = turn.text[segment.at : segment.to]
-        if _FICTION.match(folded, segment.at, segment.to):
+        if sentence_words.FICTION.match(folded, segment.at, segment.to):
             continue
-        asks = _QUESTION.search(text) or _QUESTION_START.match(folded[segment.at : segment.to])
-        if asks and not _ASKED_MYSELF.match(folded[segment.at : segment.to]):
+        asks = sentence_words.QUESTION.search(text) or sentence_words.QUESTION_START.match(
+            folded[segment.at : segment.to]
+        )
+        if asks and not sentence_words.ASKED_MYSELF.match(folded[segment.at : segment.to]):
             continue
         yield segment.at, segment.to
 
@@ -242,10 +160,13 @@ def plain(turn: TurnText, folded: str, segments: Sequence[Segment]) -> Iterator[
 def pieces(folded: str, at: int, to: int) -> Iterator[tuple[int, int, bool]]:
     """The clauses of a sentence that are real; whether each carries on the subject before it."""
     cuts = sorted(
-        [(cut.start(), cut.end(), False) for cut in _CUT.finditer(folded, at, to)]
-        + [(cut.start(), cut.end(), True) for cut in _CARRIED.finditer(folded, at, to)]
+        [(cut.start(), cut.end(), False) for cut in sentence_words.CUT.finditer(folded, at, to)]
+        + [
+            (cut.start(), cut.end(), True)
+            for cut in sentence_words.CARRIED.finditer(folded, at, to)
+        ]
     )
-    unreal = _UNREAL.search(folded, at, to)
+    unreal = sentence_words.UNREAL.search(folded, at, to)
     begun, carried = at, False
     for start, end, carries in [*cuts, (to, to, False)]:
         if start < begun:
@@ -259,7 +180,7 @@ def pieces(folded: str, at: int, to: int) -> Iterator[tuple[int, int, bool]]:
 
 def quoted(text: str) -> list[tuple[int, int]]:
     """Where words of others stand, in order."""
-    return [match.span() for match in _QUOTED.finditer(text)][:_MOST_QUOTES]
+    return [match.span() for match in sentence_words.QUOTED.finditer(text)][:_MOST_QUOTES]
 
 
 def clauses(
@@ -326,7 +247,7 @@ def _skip(text: str, folded: str, at: int, to: int, times: Sequence[TimeSpan]) -
     for _ in range(3):
         begun = at
         if not any(span.at == at for span in times):
-            opener = _OPENER.match(folded, at, to)
+            opener = sentence_words.OPENER.match(folded, at, to)
             at = opener.end() if opener else at
         spoken = _VOCATIVE.match(text, at, to)
         at = spoken.end() if spoken else at

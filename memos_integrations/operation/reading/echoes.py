@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memos_integrations.cube.facts import Fact, TurnText
+from memos_integrations.cube.facts import Fact
 from memos_integrations.operation.reading import anaphora, shapes
 from memos_integrations.operation.reading.clauses import Clause, undated, within
+from memos_integrations.operation.reading.forms import may_be_form
 from memos_integrations.operation.reading.frames import Told, ended, fact, namings, values_of
 from memos_integrations.operation.reading.naming import DEAR, RELATION, Naming, named, spaced
 from memos_integrations.operation.reading.nouns import NOUNS
@@ -281,23 +282,3 @@ def _given(naming: Naming, before: Clause) -> list[Value]:
 
 def _is_name(found: Sequence[Value]) -> bool:
     return found[0].text[:1].isupper()
-
-
-_LONGEST_FORM = 400
-_OTHERS = re.compile(
-    r"\b(?:his|her|their|he|she|candidate|patient|customer|client|applicant|employee|guest|user|contact"
-    r"|author|sender|recipient|resume|cv)\b", re.IGNORECASE
-)  # fmt: skip
-_NAME_LABEL = re.compile(
-    r"(?:^|\n)\W{0,4}(?:full )?name\s?:\s{1,3}(?P<name>[^\n]{1,40})", re.IGNORECASE
-)
-
-
-def may_be_form(turn: TurnText) -> bool:
-    """Whether ``Job: nurse`` speaks of the speaker: a short note that names nobody else."""
-    if len(turn.text) > _LONGEST_FORM or _OTHERS.search(turn.text):
-        return False
-    named = _NAME_LABEL.search(turn.text)
-    if named is None or turn.speaker is None:
-        return True
-    return bool(set(named["name"].lower().split()) & set(turn.speaker.lower().split()))

@@ -18,7 +18,7 @@ from memos_integrations.operation.reading.naming import Naming, named, spaced
 from memos_integrations.operation.reading.relatives import done_by, relative
 from memos_integrations.operation.reading.stating import attributed
 from memos_integrations.operation.reading.values import Value
-from memos_integrations.operation.reading.vocabulary import NO_NAMES, RELATIONS
+from memos_integrations.operation.reading.vocabulary import RELATIONS
 
 ASIDE = (
     r"(?:,? (?:for (?:me|us|(?:my|our) (?P<for_kin>[a-z]+)|(?P<for_name>[a-z][\w-]+))|these days"
@@ -61,13 +61,6 @@ _AFTER_NAMING = spaced(
 )
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")
 _CLEFT_REST = spaced(r" (?:that |where |which |who |whom )?(?=(?:i|we|my|[a-z][\w-]{1,24})\b)")
-_INVERSE = spaced(
-    r" (?:now |currently |recently |just |has |have |since )*(?:(?P<employs>employs|employ|hired|employed|pays"
-    r"|recruited|took on|signed on|gives work to|poached|headhunted)|(?P<leads>manages|supervises|oversees|line-manages)"
-    r"|(?P<took>took|taken)(?= me on)) (?P<who>me|us|my (?P<kin>[a-z]+)|(?P<name>[a-z][\w-]+))(?: on)?"
-    r"(?P<as> (?:on )?as (?:an? |the |their )?)?"
-)
-_PAYS = spaced(r" (?:now |currently )?(?:pays? my (?:bills|salary|wages|rent)|signs my pay[a-z]+)")
 
 
 class Told(NamedTuple):
@@ -104,11 +97,6 @@ def value_first(clause: Clause) -> Iterator[Fact]:
 def cleft(clause: Clause) -> Iterator[Fact]:
     """``it's Bologna I live in``."""
     yield from facts(clause, _cleft_told)
-
-
-def inverse(clause: Clause) -> Iterator[Fact]:
-    """``Bosch employs me``."""
-    yield from facts(clause, _inverse_told)
 
 
 def facts(clause: Clause, *frames: Callable[[Clause], Iterator[Told]]) -> Iterator[Fact]:
@@ -289,37 +277,3 @@ def _cleft_told(clause: Clause) -> Iterator[Told]:
                 for value in filling(naming, whole, begun.end()):
                     yield Told(naming, value, bool(begun["no"]))
                 return
-
-
-def _inverse_told(clause: Clause) -> Iterator[Told]:
-    """``Bosch employs me``, ``Bosch hired my brother as a cook``, ``Petra manages me``."""
-    pays = _PAYS.search(clause.folded, clause.at, clause.to)
-    if pays is not None:
-        naming = Naming(clause.me, "works_at", shapes.company)
-        yield from (
-            Told(naming, v, False) for v in filling(naming, within(clause, pays.start()), clause.at)
-        )
-        return
-    found = _INVERSE.search(clause.folded, clause.at, min(clause.to, clause.at + 120))
-    who = _employed(clause, found) if found is not None else None
-    if found is None or who is None:
-        return
-    leads = Naming(who, "boss", shapes.person) if found["leads"] else None
-    naming = leads or Naming(who, "works_at", shapes.company)
-    firm = filling(naming, within(clause, found.start()), clause.at)
-    if not firm or not (found["as"] or shapes.ends(clause, found.end())):
-        return
-    yield Told(naming, firm[0], False, begins=not leads)
-    if found["as"]:
-        job = Naming(who, "works_as", shapes.occupation)
-        for value in values_of(job, clause, found.end()):
-            yield Told(job, value, False, begins=True)
-
-
-def _employed(clause: Clause, found: re.Match[str]) -> str | None:
-    if found["kin"]:
-        return f"{clause.me}'s {found['kin']}" if found["kin"] in RELATIONS else None
-    if found["name"]:
-        name = clause.turn.text[found.start("name") : found.end("name")]
-        return name if name[0].isupper() and name.lower() not in NO_NAMES else None
-    return clause.me

@@ -19,6 +19,7 @@ from memos_integrations.operation.reading import (
     events,
     favourites,
     frames,
+    inverse,
     owned,
     plans,
     preferences,
@@ -65,7 +66,7 @@ READERS = (
     Reader(frames.value_first, among=(_NAMING, _LINKS)),
     Reader(frames.value_first, among=(_words("the"), _LINKS, _RELATIVES)),
     Reader(frames.cleft, among=(_words("it"), _words("i we my"))),
-    Reader(frames.inverse, among=(_words("employs employ hired employed pays pay recruited took taken signed signs "
+    Reader(inverse.facts, among=(_words("employs employ hired employed pays pay recruited took taken signed signs "
                                           "manages supervises oversees poached headhunted gives"),)),
     Reader(attached.where, among=(_words("where"), _words("i we my s has lives works"))),
     Reader(attached.home_in, among=(_words("home flat apartment place"), _words("my our"), _words("in"))),
