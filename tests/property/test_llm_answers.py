@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,9 +47,20 @@ _answers = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(_answers)
 def test_no_answer_raises_or_adds_a_word(text: str) -> None:
+    _raises_nothing_and_adds_no_word(text)
+
+
+@pytest.mark.slow
+@settings(max_examples=400, deadline=None)
+@given(_answers)
+def test_no_answer_of_many_raises_or_adds_a_word(text: str) -> None:
+    _raises_nothing_and_adds_no_word(text)
+
+
+def _raises_nothing_and_adds_no_word(text: str) -> None:
     (found,) = LLMExtractor(ScriptedLLM(text)).extract([TURN])
     said = set(tokens(f"{WORDS} Maya"))
     for fact in found.facts:
