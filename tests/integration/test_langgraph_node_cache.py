@@ -20,6 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal import _constants
 from langgraph.cache.base import BaseCache
 from langgraph.cache.memory import InMemoryCache
+from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
@@ -205,6 +206,26 @@ def test_a_node_depends_on_the_cubes_it_names(mos: MOS, run: Run) -> None:
     mos.revoke(to="alice", user="carol", cube="team/plans")
     with pytest.raises(PermissionError):
         run(graph, SAME)
+
+
+def test_tasks_of_the_functional_api_are_cached_too(mos: MOS) -> None:
+    ran: list[int] = []
+
+    @task(cache_policy=CachePolicy())
+    def double(number: int) -> int:
+        ran.append(number)
+        return 2 * number
+
+    @entrypoint(cache=MemOSNodeCache(mos, user="alice"))
+    def flow(number: int) -> int:
+        return double(number).result() + double(number).result()
+
+    assert flow.invoke(3) == flow.invoke(3) == 12
+    before = len(ran)
+    assert before <= 2
+    mos.add("I like tea", user="alice")
+    assert flow.invoke(3) == 12
+    assert len(ran) > before
 
 
 def test_results_end_after_their_time_and_can_be_cleared(mos: MOS, run: Run) -> None:

@@ -21,9 +21,14 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
+pytest.importorskip("langchain", reason="the langchain extra is not installed")
 
 import ormsgpack
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
+from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
@@ -202,6 +207,31 @@ def test_subgraphs_keep_their_own_checkpoints(mos: MOS, run: Callable[..., Any])
     assert run(outer, "get_state", unopened).next == ("ask",)
     state = run(outer, "invoke", Command(resume="deep"), who("alice"))
     assert texts(state)[-1] == "told deep"
+
+
+@tool
+def send(to: str) -> str:
+    """Send a letter."""
+    return f"sent to {to}"
+
+
+class Scripted(FakeMessagesListChatModel):
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+
+def test_an_agent_waits_for_approval_over_a_restart(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    call = {"name": "send", "args": {"to": "bob"}, "id": "c1"}
+    model = Scripted(responses=[AIMessage("", tool_calls=[call]), AIMessage("done")])
+    hold = HumanInTheLoopMiddleware(interrupt_on={"send": True})
+    approve = {"decisions": [{"type": "approve"}]}
+    for given in (said("write to bob"), Command(resume=approve)):
+        with MOS(tmp_path / "memory.db", embedder=None, settings=QUIET) as mos:
+            agent = create_agent(model, [send], middleware=[hold], checkpointer=MemOSSaver(mos))
+            state = run(agent, "invoke", given, who("alice"))
+    assert texts(state) == ["write to bob", "", "sent to bob", "done"]
 
 
 def test_threads_side_by_side_do_not_mix(mos: MOS) -> None:
