@@ -11,7 +11,7 @@ import pytest
 
 from memos_integrations import MOS, Settings
 from memos_integrations.cube.ports import TextEntry, VectorEntry
-from memos_integrations.infrastructure.backends import lexical
+from memos_integrations.infrastructure.backends import lexical, vector_snapshot
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.backends.selection import (
@@ -121,15 +121,27 @@ def test_scores_kept_from_a_search_are_those_of_the_same_question_only() -> None
         assert np.array_equal(index.scores(1, buffer, some), wanted, equal_nan=True)
 
 
-@pytest.mark.parametrize("rows", [20_000, 20_001])
-def test_searches_of_few_and_of_many_rows_give_the_same_scores(rows: int) -> None:
+@pytest.mark.parametrize("row_by_row", [True, False])
+@pytest.mark.parametrize("rows", [900, 20_000])
+def test_searches_of_few_and_of_many_rows_give_the_same_scores(
+    rows: int, row_by_row: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_snapshot, "ROW_BY_ROW", row_by_row)
     index, matrix, asked = NumpyVectors(), unit(rows, seed=3), unit(1, seed=4)[0]
     index.load(1, np.arange(1, rows + 1), np.ones(rows, np.int64), matrix)
     free = {hit.item: hit.score for hit in index.search(1, asked, limit=rows)}
-    for within in (np.arange(1, rows, 50), np.arange(200, 900), np.arange(1, rows, 2)):
+    stretches = np.concatenate([np.arange(1, 101), np.arange(300, 450), [rows]])
+    for within in (
+        np.arange(1, rows, 50),
+        np.arange(200, 900),
+        np.arange(1, rows, 2),
+        stretches,
+        np.array([rows + 7]),
+    ):
         hits = index.search(1, asked, limit=20, within=within)
         assert [hit.score for hit in hits] == [free[hit.item] for hit in hits]
-        wanted = sorted(within.tolist(), key=lambda item: (-free[item], item))[:20]
+        held = [item for item in within.tolist() if item in free]
+        wanted = sorted(held, key=lambda item: (-free[item], item))[:20]
         assert [hit.item for hit in hits] == wanted
 
 

@@ -30,8 +30,8 @@ class NumpyVectors:
     """Implements ``VectorIndex`` exactly, for as many vectors as fit in memory.
 
     Four bytes a dimension and item, up to 1.5 times that after growth. A search of 100,000
-    vectors of 384 dimensions is bound by memory bandwidth (6 to 16 ms on two shared cores);
-    below about 20,000 rows one BLAS thread is as fast as several.
+    vectors of 384 dimensions is bound by memory bandwidth: 5 ms by one thread where it gets
+    32 GB/s.
     """
 
     def __init__(self) -> None:
