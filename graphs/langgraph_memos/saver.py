@@ -58,12 +58,12 @@ class MemOSSaver(OffloadedSaver):
     """A checkpointer whose threads are governed, audited and erased as memories are.
 
     A thread belongs to the user that the run names (``user_id``), else to ``user``; nobody else
-    reads it, and ``mos.erase(subject=...)`` or ``mos.erase(source="session:THREAD")`` removes it
-    with the memories of that user or conversation, from every byte of the file. ``cube`` keeps the
-    threads in another cube than the user's home, as its rights allow. Calls without a config
-    (``delete_thread`` and the like) are made by ``user`` and ``agent``; ``asking(user=...)`` is
-    the same saver for another one, and a ``thread_id`` out of a config of this saver knows whose
-    it is.
+    reads it but whom that user's cube is shared with. ``mos.erase(subject=...)`` and
+    ``mos.erase(source="session:THREAD")`` remove it with the memories of that user or
+    conversation, from every byte of the file. ``cube`` keeps the threads in another cube than the
+    user's home, as its rights allow. Calls without a config (``delete_thread`` and the like) are
+    made by ``user`` and ``agent``; ``asking(user=...)`` is the same saver for another one, and a
+    ``thread_id`` out of a config of this saver knows whose it is.
 
     Only plain data and the types of LangGraph and LangChain come back from storage; name your own
     in ``allow``. A state that holds another type raises ``InvalidInput`` when it is saved, bytes

@@ -79,6 +79,19 @@ def test_a_cube_that_is_not_there_is_refused_in_the_words_of_one_that_is_closed(
     assert told[0] == told[1]
 
 
+def test_a_grant_reaches_cubes_by_segments_of_their_path(mos: MOS) -> None:
+    for cube in ("acme", "acme/notes", "acme-corp"):
+        mos.records("x", user="alice", cube=cube).put({"k": cube.encode()})
+    mos.share(to="bob", user="alice", cube="acme")
+    for cube in ("acme", "acme/notes"):
+        assert mos.records("x", user="bob", cube=cube).get(["k"]) == {"k": cube.encode()}
+    with pytest.raises(AccessDenied):
+        mos.records("x", user="bob", cube="acme-corp").get(["k"])
+    mos.deny(to="bob", user="alice", cube="acme/notes")
+    with pytest.raises(AccessDenied):
+        mos.records("x", user="bob", cube="acme/notes").items()
+
+
 def test_spaces_and_tenants_do_not_meet(mos: MOS) -> None:
     mos.records("x", user="alice").put({"k": b"1"})
     assert mos.records("y", user="alice").keys() == []
