@@ -127,13 +127,14 @@ class MemOSStore(_Batches):
         super().__init__(translator, index, Asker(user, agent, None))
         self.ttl_config = ttl
         self._owned = not isinstance(mos, MOS)
+        self._index: IndexEmbedder | None = None
         if isinstance(mos, MOS):
             _ensure_same_index(index)
             self.mos = mos if principal is None else mos.acting(principal)
         else:
-            model = embedder
             if index is not None and index.get("embed") is not None:
-                model = IndexEmbedder(index, fingerprint=fingerprint)
+                self._index = IndexEmbedder(index, fingerprint=fingerprint)
+            model = self._index or embedder
             self.mos = MOS(mos, principal=principal, embedder=model, settings=settings)
         self._sweeper = Sweeper(self.sweep_ttl)
         if isinstance(cube, str):
@@ -194,6 +195,8 @@ class MemOSStore(_Batches):
         self._sweeper.stop(None)
         if self._owned:
             self.mos.close()
+        if self._index is not None:
+            self._index.close()
 
     def __enter__(self) -> Self:
         return self

@@ -58,6 +58,11 @@ class IndexEmbedder:
             found = self._waits.run(self._model.aembed_query(text))
         return cast("Vector", self._rows([found], 1)[0])
 
+    def close(self) -> None:
+        """End the thread that a coroutine function was awaited in."""
+        if self._waits is not None:
+            self._waits.close()
+
     def _rows(self, found: object, count: int) -> Matrix:
         try:
             rows = np.array(found, dtype=np.float64)
@@ -81,15 +86,27 @@ class _Loop:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                name = "memos-index"
-                threading.Thread(target=self._loop.run_forever, name=name, daemon=True).start()
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+                forever = self._loop.run_forever
+                self._thread = threading.Thread(target=forever, name="memos-index", daemon=True)
+                self._thread.start()
+            waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return waiting.result()
+
+    def close(self) -> None:
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 def _is_coroutine(given: object) -> bool:

@@ -17,10 +17,11 @@ nothing that is not understood is passed over.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from types import MappingProxyType
@@ -139,20 +140,22 @@ class BaseStoreTests(ABC):
     rich_filters: ClassVar[bool] = True
     """Whether the store reads ``$in $nin $exists $and $or $not`` and dotted paths. One that does
     not must refuse them: a filter that is not understood must never be passed over."""
+    halves: ClassVar[tuple[str, ...]] = ("sync", "async")
+    """The halves the store offers; an asynchronous one may have nothing that is called."""
     ttl_minutes: ClassVar[float] = 0.02
     """A short time to live; tests wait for parts of it."""
 
     @abstractmethod
     def make_store(
         self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
-    ) -> BaseStore:
-        """A new and empty store. For the awaited half it is called while a loop is running."""
+    ) -> BaseStore | Awaitable[BaseStore]:
+        """A new and empty store. For the awaited half it is called while a loop is running, and
+        what it gives may be awaited."""
 
-    def close_store(self, store: BaseStore) -> None:
+    def close_store(self, store: BaseStore) -> Awaitable[None] | None:
         """Release what ``make_store`` took; by default by the store's own ``close``."""
-        close = getattr(store, "close", None)
-        if callable(close):
-            close()
+        close: Any = getattr(store, "close", None)
+        return None if close is None else cast("Awaitable[None] | None", close())
 
     def pass_minutes(self, minutes: float) -> None:
         """Let time pass; a store with a clock of its own can be quicker than waiting."""
@@ -163,20 +166,25 @@ class BaseStoreTests(ABC):
     @pytest.fixture(params=["sync", "async"])
     def open_store(self, request: pytest.FixtureRequest) -> Iterator[Open]:
         """Opens stores of one half, and closes them at the end."""
+        if request.param not in self.halves:
+            pytest.skip(f"the store has no {request.param} half")
         made: list[BaseStore] = []
         runner = asyncio.Runner() if request.param == "async" else None
 
-        async def in_loop(**config: Any) -> BaseStore:
-            return self.make_store(**config)
+        async def in_loop(act: Callable[[], Any]) -> Any:
+            found = act()
+            return await found if inspect.isawaitable(found) else found
+
+        def done(act: Callable[[], Any]) -> Any:
+            return act() if runner is None else runner.run(in_loop(act))
 
         def opened(**config: Any) -> Half:
-            store = self.make_store(**config) if runner is None else runner.run(in_loop(**config))
-            made.append(store)
-            return Half(store, runner)
+            made.append(done(lambda: self.make_store(**config)))
+            return Half(made[-1], runner)
 
         yield opened
-        for store in made:
-            self.close_store(store)
+        while made:
+            done(lambda: self.close_store(made.pop()))
         if runner is not None:
             runner.close()
 

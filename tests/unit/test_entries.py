@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memos_integrations import MOS, Settings
+from memos_integrations import MOS, AsyncMOS, Settings
 from memos_integrations.cube.entries import (
     DeleteEntry,
     Entry,
@@ -626,3 +626,32 @@ def test_the_present_version_is_looked_up_without_its_forerunners(mos: MOS) -> N
     with mos._rooms.vault.readers.snapshot() as connection:
         (step,) = connection.execute(plan, (1, 1)).fetchall()
     assert "version_held" in step[3]
+
+
+def test_every_memory_is_filtered_by_its_data(mos: MOS) -> None:
+    put(mos, {"dish": "soup"})
+    mos.add("the soup is hot", user="alice", data={"dish": "soup", "hot": True})
+    mos.add("the soup is cold", user="alice")
+    found = mos.search("soup", user="alice", filter={"data.dish": "soup"})
+    assert sorted(hit.text for hit in found) == ["dish: soup", "the soup is hot"]
+    assert [item.text for item in mos.list(user="alice", filter={"data.hot": True})] == [
+        "the soup is hot"
+    ]
+    assert mos.count(user="alice", filter={"data.dish": {"exists": False}}) == 1
+    assert mos.count(user="alice", filter={"source": {"like": "entry:%"}}) == 1
+
+
+async def test_entries_are_awaited_with_the_same_words(tmp_path: Path) -> None:
+    async with AsyncMOS(tmp_path / "a.db", embedder=None, settings=QUIET) as mos:
+        await mos.put_entry(NS, "k", {"n": 1})
+        place = await mos.version()
+        await mos.entries([PutEntry(NS, "k", {"n": 2}), PutEntry(NS, "b", {"n": 3})])
+        view = await mos.as_of(place)
+        then, now = await view.get_entry(NS, "k"), await mos.get_entry(NS, "k")
+        assert then is not None
+        assert now is not None
+        assert (then.value, now.value) == ({"n": 1}, {"n": 2})
+        assert len(await mos.find_entries(NS)) == 2
+        assert await mos.entry_namespaces() == [NS]
+        await mos.delete_entry(NS, "k")
+        assert await mos.get_entry(NS, "k") is None
