@@ -58,7 +58,7 @@ class Translator:
             case GetOp():
                 space = _namespace(op.namespace)
                 cube = self.cube_of(space)
-                return GetEntry(space, op.key, bool(op.refresh_ttl), cube) if space else None
+                return GetEntry(space, str(op.key), bool(op.refresh_ttl), cube) if space else None
             case PutOp():
                 return self._put(op)
             case SearchOp():
@@ -70,12 +70,12 @@ class Translator:
     def _put(self, op: PutOp) -> EntryOp | None:
         space = _namespace(op.namespace)
         if op.value is None:
-            return DeleteEntry(space, op.key, self.cube_of(space)) if space else None
+            return DeleteEntry(space, str(op.key), self.cube_of(space)) if space else None
         if not space:
             raise InvalidNamespaceError("Namespace cannot be empty.")
         index = self.fields if op.index is None else op.index
         ttl = None if op.ttl is None else op.ttl * _SECONDS
-        return PutEntry(space, op.key, op.value, index, ttl, self.cube_of(space), self.trust)
+        return PutEntry(space, str(op.key), op.value, index, ttl, self.cube_of(space), self.trust)
 
     def _search(self, op: SearchOp) -> FindEntries:
         space = _namespace(op.namespace_prefix)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
-from langgraph.store.base import BaseStore, IndexConfig, TTLConfig
+from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
+from langgraph.store.base.batch import AsyncBatchedBaseStore
 
 from langgraph_memos import IndexEmbedder, MemOSStore
 from memos_integrations import MOS, Settings
@@ -61,3 +64,37 @@ class TestMemOSStoreInATeamsCube(TestMemOSStore):
         store = super().make_store(index=index, ttl=ttl)
         assert isinstance(store, MemOSStore)
         return MemOSStore(store.mos, index=store.index_config, ttl=ttl, cube="teams/acme/notes")
+
+
+class Batched(AsyncBatchedBaseStore):
+    """LangGraph's own batching of what is awaited at once, over ours."""
+
+    def __init__(self, inner: MemOSStore) -> None:
+        super().__init__()
+        self.inner = inner
+        self.supports_ttl = inner.supports_ttl
+        self.ttl_config = inner.ttl_config
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        return self.inner.batch(ops)
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        return await self.inner.abatch(ops)
+
+
+@pytest.mark.slow
+class TestMemOSStoreBehindLangGraphsBatching(TestMemOSStore):
+    """What many tasks await at once comes as one batch; made and closed by awaiting."""
+
+    halves = ("async",)
+
+    async def make_store(  # type: ignore[override]
+        self, *, index: IndexConfig | None = None, ttl: TTLConfig | None = None
+    ) -> BaseStore:
+        inner = super().make_store(index=index, ttl=ttl)
+        assert isinstance(inner, MemOSStore)
+        return Batched(inner)
+
+    async def close_store(self, store: BaseStore) -> None:  # type: ignore[override]
+        assert isinstance(store, Batched)
+        super().close_store(store.inner)
