@@ -10,8 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+)
 from contextvars import copy_context
 from functools import wraps
 from types import TracebackType
@@ -225,6 +231,27 @@ def _records(
     return opening
 
 
+def _entered(
+    verb: Callable[Concatenate[MOS, P], AbstractContextManager[T]],
+) -> Callable[Concatenate[_Rim[MOS], P], AbstractAsyncContextManager[T]]:
+    """``verb`` for ``async with``: its block is entered and left in threads."""
+
+    @wraps(verb)
+    @asynccontextmanager
+    async def entering(self: _Rim[MOS], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T]:
+        threads, inner = _parts(self)
+        block = ExitStack()
+        given = await threads.run(
+            lambda: block.enter_context(verb(inner(), *args, **kwargs)), "slow"
+        )
+        try:
+            yield given
+        finally:
+            await threads.run(block.close, "slow")
+
+    return entering
+
+
 def _view(
     verb: Callable[Concatenate[MOS, P], MemoryView],
 ) -> Callable[Concatenate[_Rim[MOS], P], Coroutine[Any, Any, AsyncMemoryView]]:
@@ -352,6 +379,7 @@ class AsyncMOS(AsyncReads[MOS]):
     ask = _offloaded(MOS.ask)
     consolidate = _offloaded(MOS.consolidate)
     records = _records(MOS.records)
+    activated = _entered(MOS.activated)
     plan_consolidation = _offloaded(MOS.plan_consolidation, "slow")
 
     ingest = _offloaded(MOS.ingest, "slow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ transformers = pytest.importorskip("transformers", reason="needs the extra activ
 
 from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: E402
 
-from memos_integrations import MOS, Principal, Settings  # noqa: E402
+from memos_integrations import MOS, AsyncMOS, Principal, Settings  # noqa: E402
 from memos_integrations.cube.errors import InvalidInput  # noqa: E402
 from memos_integrations.infrastructure.activation.errors import CacheUnsupported  # noqa: E402
 from memos_integrations.infrastructure.safetensors_file import check_safetensors  # noqa: E402
@@ -319,3 +320,20 @@ with MOS(None, embedder=None) as mos:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "memos-integrations[activation]" in done.stdout
+
+
+def test_an_event_loop_gets_the_same(path: Path, model: Any, tokenizer: Any) -> None:
+    async def twice() -> list[tuple[int, int]]:
+        settings = Settings(worker=False, extract=False)
+        async with AsyncMOS(path, embedder=None, settings=settings) as mos:
+            await mos.add("the box is blue " * 10, user="maya")
+            found: list[tuple[int, int]] = []
+            for _ in range(2):
+                about = {"query": QUESTION, "user": "maya"}
+                async with mos.activated(model, tokenizer, **about) as given:
+                    found.append((given.cached_tokens, given.computed_tokens))
+            return found
+
+    (first, computed), (cached, last) = asyncio.run(twice())
+    assert (first, last) == (0, 0)
+    assert cached == computed > 0

@@ -24,6 +24,8 @@ from memos_integrations.interface.record_verbs import Records
 
 ROOT = Path(__file__).parents[2]
 FACTS = [f"The parcel number {n} goes to shelf {n % 7}" for n in range(16)]
+NOT_AWAITED = ("acting", "activated", "close", "pipeline", "records")
+"""What gives an object or opens a block."""
 LOOPS = ["asyncio", "uvloop"]
 MYPY = (sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file=")
 
@@ -77,7 +79,7 @@ def test_every_public_verb_is_there_with_the_same_parameters_and_words(
             here, there = inspect.signature(twin), inspect.signature(verb)
             assert list(here.parameters.values()) == list(there.parameters.values()), name
             assert inspect.getdoc(twin), name
-        if inspect.isfunction(verb) and name not in ("acting", "close", "pipeline", "records"):
+        if inspect.isfunction(verb) and name not in NOT_AWAITED:
             assert inspect.iscoroutinefunction(twin), name
 
 
