@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -34,3 +36,27 @@ class Through:
             return asyncio.run(call())
 
         return awaited
+
+
+def at_once(work: Callable[[int], object], count: int, *, seconds: float = 30.0) -> None:
+    """Call ``work`` with 0, 1, ... in as many threads. Raises its first error.
+
+    What hangs fails the test after ``seconds`` instead of keeping the others from running.
+    """
+    raised: list[BaseException] = []
+
+    def call(n: int) -> None:
+        try:
+            work(n)
+        except BaseException as error:  # noqa: BLE001  -- raised again below
+            raised.append(error)
+
+    threads = [threading.Thread(target=call, args=(n,), daemon=True) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(until - time.monotonic(), 0.0))
+    assert not any(thread.is_alive() for thread in threads), "calls from several threads hang"
+    if raised:
+        raise raised[0]

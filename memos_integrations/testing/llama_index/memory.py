@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
@@ -11,7 +10,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from llama_index.core.memory.types import BaseMemory
 
 from memos_integrations.testing.llama_index.chat_store import rich_messages, said
-from memos_integrations.testing.llama_index.halves import HALVES, Half, Through
+from memos_integrations.testing.llama_index.halves import HALVES, Half, Through, at_once
 
 USER, ASSISTANT, TOOL = MessageRole.USER, MessageRole.ASSISTANT, MessageRole.TOOL
 
@@ -170,6 +169,5 @@ class MemoryTests(ABC):
         def put(n: int) -> None:
             inner.put(said(f"{n}"))
 
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(put, range(24)))
+        at_once(put, 24)
         assert sorted(int(m.content or "") for m in inner.get_all()) == list(range(24))

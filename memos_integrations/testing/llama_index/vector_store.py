@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
@@ -26,7 +25,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQueryMode,
 )
 
-from memos_integrations.testing.llama_index.halves import HALVES, Half, Through
+from memos_integrations.testing.llama_index.halves import HALVES, Half, Through, at_once
 
 _ASYNC_NAMES: Final = {"add": "async_add"}
 MODE = VectorStoreQueryMode
@@ -319,6 +318,5 @@ class VectorStoreTests(ABC):
         def add(n: int) -> None:
             inner.add([node(f"n{n}", [1.0, float(n)])])
 
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(add, range(48)))
+        at_once(add, 48)
         assert sorted(inner.query(asking(top=99)).ids or []) == sorted(f"n{n}" for n in range(48))
