@@ -8,7 +8,6 @@ quotes what it remembers.
 
 from typing import Any
 
-from langgraph.checkpoint.base import CheckpointTuple
 from langgraph_memos import MemOSSaver, memory_graph
 
 from memos_integrations import MOS
@@ -32,6 +31,7 @@ with MOS() as mos:  # MOS("agent.db") keeps it, conversation and all
     graph.invoke(said("My flight leaves from Oslo."), run)
     print("On Monday:       ", answer(graph.invoke(ask, run)))
     monday = graph.get_state(run).config
+    graph.invoke(said("I want a window seat."), run)  # the conversation goes on
 
     # Plans change: the memory is corrected, and what it was stays in its history.
     memory = mos.search("flight Oslo", user="maya")[0]
@@ -40,18 +40,17 @@ with MOS() as mos:  # MOS("agent.db") keeps it, conversation and all
     texts = [each.item.text for each in mos.history(memory.id, user="maya")]
     print("History:         ", list(dict.fromkeys(texts)))
 
-    # From Monday's checkpoint the agent knows what was known then, and nothing later.
+    # From Monday's checkpoint the agent knows what it knew when it went on from there.
     back: Any = {"configurable": {**monday["configurable"], "user_id": "maya"}}
     print("Back on Monday:  ", answer(graph.invoke(ask, back)))
 
     # What is said on that fork goes to a branch of the cube. Maya's own memory never hears of it.
-    fork = graph.get_state(run).config
-    fork = {"configurable": {**fork["configurable"], "user_id": "maya"}}
-    graph.invoke(said("The hotel is the Bristol."), fork)
-    print("Kept apart:      ", mos.count(user="maya", filter={"text": {"like": "%Bristol%"}}) == 0)
-    print("Cubes:           ", len(mos.cubes(user="maya")))
+    graph.invoke(said("The hotel is the Bristol."), run)
+    hotel = {"text": {"like": "%Bristol%"}}
+    branch = [cube.path for cube in mos.cubes(user="maya") if "branches" in cube.path]
+    print("In her memory:   ", mos.count(user="maya", filter=hotel))
+    print("On the branch:   ", mos.count(user="maya", filter=hotel, cube=branch))
 
     # Erasing the conversation takes its checkpoints along, down to the bytes of the file.
     found = mos.erase(source="session:trip", user="maya").scan.found
-    left: CheckpointTuple | None = saver.get_tuple(run)
-    print("Erased:          ", (found, left))
+    print("Erased:          ", (found, saver.get_tuple(run)))
