@@ -9,7 +9,6 @@ quotes what it remembers.
 from typing import Any
 
 from langgraph_memos import MemOSSaver, memory_graph
-
 from memos_integrations import MOS
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph_memos import Member, memory_team
 
+from langgraph_memos import Member, memory_team
 from memos_integrations import MOS, errors
 
 # Put models of yours here; each member may have another one.
