@@ -1,68 +1,63 @@
-"""Whatever order nodes begin and end in, no result is served for newer memory than its own."""
+"""Whatever order nodes begin and end in, no result is served for newer memory than its own.
+
+Every order of three runs under one key is tried, with memory moving after any of the beginnings
+and with any of the runs failing.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import product
 
-import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
 from langgraph_memos import MemOSNodeCache
 from memos_integrations import MOS, Settings
 
-KEYS = st.sampled_from([(("__pregel_ns_writes", "f", "node"), name) for name in ("k1", "k2")])
-CACHES = st.integers(0, 1)
+RUNS = 3
 
 
-class Interleavings(RuleBasedStateMachine):
-    """A result is the version that memory had when its node began, so staleness shows in it."""
-
-    @initialize()
-    def open(self) -> None:
-        self.mos = MOS(None, embedder=None, settings=Settings(worker=False, synchronous="normal"))
-        self.mos.add("first", user="alice")
-        self.caches = [MemOSNodeCache(self.mos, user="alice") for _ in range(2)]
-        self.running: list[tuple[int, Any, int]] = []
-
-    def teardown(self) -> None:
-        if hasattr(self, "mos"):
-            self.mos.close()
-
-    @rule(cache=CACHES, key=KEYS)
-    def begin(self, cache: int, key: Any) -> None:
-        now = self.mos.version(user="alice")
-        found = self.caches[cache].get([key])
-        if key in found:
-            assert found[key] == now
-        else:
-            self.running.append((cache, key, now))
-
-    @rule(which=st.integers(0, 9))
-    def end(self, which: int) -> None:
-        if self.running:
-            cache, key, began = self.running.pop(which % len(self.running))
-            self.caches[cache].set({key: (began, None)})
-
-    @rule(which=st.integers(0, 9))
-    def fail(self, which: int) -> None:
-        if self.running:
-            self.running.pop(which % len(self.running))
-
-    @rule()
-    def memory_moves(self) -> None:
-        self.mos.add(f"more {self.mos.version(user='alice')}", user="alice")
-
-    @rule(key=KEYS)
-    def clear(self, key: Any) -> None:
-        self.caches[0].clear([key[0]])
+def orders(begun: int = 0, running: tuple[int, ...] = ()) -> Iterator[tuple[tuple[str, int], ...]]:
+    """Every way in which runs can begin, one after the other, and end in any order."""
+    if begun == RUNS and not running:
+        yield ()
+    if begun < RUNS:
+        for rest in orders(begun + 1, (*running, begun)):
+            yield (("begin", begun), *rest)
+    for run in running:
+        for rest in orders(begun, tuple(each for each in running if each != run)):
+            yield (("end", run), *rest)
 
 
 def test_no_result_is_served_for_newer_memory_than_it_was_made_of() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Interleavings,
-        settings=settings(max_examples=40, stateful_step_count=25, deadline=None),
-    )
+    quiet = Settings(worker=False, synchronous="normal")
+    with MOS(None, embedder=None, settings=quiet) as mos:
+        mos.add("first", user="alice")
+        cases = list(product(orders(), product([False, True], repeat=2 * RUNS)))
+        served = sum(followed(mos, n, *case) for n, case in enumerate(cases))
+    assert len(cases) == 15 * 2 ** (2 * RUNS)
+    assert served > 100  # it is a cache, after all
+
+
+def followed(
+    mos: MOS, number: int, order: tuple[tuple[str, int], ...], choices: tuple[bool, ...]
+) -> int:
+    """Whether anything was served in the end; a result is the version its run began at."""
+    key = (("__pregel_ns_writes", "f", "node"), str(number))
+    ours, other = (MemOSNodeCache(mos, user="alice") for _ in range(2))
+    moves, fails = choices[:RUNS], choices[RUNS:]
+    began: dict[int, int] = {}
+    for what, run in order:
+        if what == "begin":
+            found, now = ours.get([key]), mos.version(user="alice")
+            if not found:
+                began[run] = now
+            if moves[run]:
+                mos.share(to="bob", user="alice", cube="users/alice")
+        elif run in began and not fails[run]:
+            ours.set({key: (began[run], None)})
+        shown, now = other.get([key]), mos.version(user="alice")
+        assert shown in ({}, {key: now}), (order, choices)
+    return len(shown)
