@@ -5,7 +5,8 @@ never makes up a sentence.
 
 The floors were set on half of a public set with evidence labels (LoCoMo, three conversations):
 with them 56 of 100 questions are quoted for, and two in three questions about things that were
-never said get no answer. A lower floor answers more of both kinds.
+never said get no answer; by words alone it is 63, and more than half. A lower floor answers more of
+both kinds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from memos_integrations.infrastructure.backends.words import tokens
 
 FLOOR_BY_MEANING = 2.8
-FLOOR_BY_WORDS = 1.0
+FLOOR_BY_WORDS = 0.7
 """Least closeness of an answer. Between these and zero lie memories that only share a name or a
 mood. Closeness counts meaning and words alone: what stands near a good hit ranks high, but is
 no answer by itself."""
