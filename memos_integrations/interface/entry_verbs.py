@@ -7,7 +7,7 @@ are their cube's: agent and session of a call are noted, but never narrow what a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -61,7 +61,7 @@ class EntryReads(Reads):
 
     def read_entries(
         self,
-        ops: Sequence[ReadEntries],
+        ops: Iterable[ReadEntries],
         *,
         user: str | None = None,
         agent: str | None = None,
@@ -70,7 +70,9 @@ class EntryReads(Reads):
     ) -> list[EntryResult]:
         """One result per operation, in order, all of one state of the vault."""
         scope = self._scope(user, agent, session, cube)
-        reads = {n: _checked(op) for n, op in enumerate(ops)}
+        reads = {n: _checked(op) for n, op in enumerate(_listed(ops))}
+        if not all(isinstance(op, ReadEntries) for op in reads.values()):
+            raise InvalidInput("these operations only read; entries() puts and deletes")
         found = self._look_up(scope, reads)
         return [found[n] for n in range(len(reads))]
 
@@ -176,7 +178,7 @@ class EntryVerbs(EntryReads):
 
     def entries(
         self,
-        ops: Sequence[EntryOp],
+        ops: Iterable[EntryOp],
         *,
         user: str | None = None,
         agent: str | None = None,
@@ -191,6 +193,7 @@ class EntryVerbs(EntryReads):
         ``InvalidFilter``, ``AccessDenied``, ``ItemFrozen``.
         """
         scope = self._scope(user, agent, session, cube)
+        ops = _listed(ops)
         batch = self._check(scope, ops)
         if not batch.writes:
             found = self._look_up(scope, batch.reads)
@@ -269,6 +272,12 @@ class EntryVerbs(EntryReads):
             writer.write(tx, writes)
 
         self._write(scope, work, action="entries")
+
+
+def _listed(ops: Iterable[T]) -> list[T]:
+    if isinstance(ops, str | bytes | Mapping) or not isinstance(ops, Iterable):
+        raise InvalidInput("ops must be a list of operations on entries")
+    return list(ops)
 
 
 def _checked(op: T) -> T:

@@ -107,6 +107,8 @@ VERBS = (
     *("facts", "ask", "feedback", "related", "entities", "consolidate", "plan_consolidation"),
     *("fit", "ingest", "documents", "document", "forget_document", "remember_tool"),
     *("recall_tool", "doctor", "stats_over_time"),
+    *("entries", "read_entries", "put_entry", "get_entry", "delete_entry", "find_entries"),
+    "entry_namespaces",
 )
 NOT_ASKED = {
     "blobs": "made by put_blob, refused by type before",
@@ -140,6 +142,10 @@ def needed(mos: MOS) -> dict[str, Any]:
         "tool": "oven",
         "arguments": {"degrees": 180},
         "result": "warm",
+        "ops": [],
+        "namespace": ("a", "b"),
+        "key": "k",
+        "value": {"n": 1},
         "questions": ["base"] * 12,
         "evidence": [[one]] * 12,
     }

@@ -655,3 +655,12 @@ async def test_entries_are_awaited_with_the_same_words(tmp_path: Path) -> None:
         assert await mos.entry_namespaces() == [NS]
         await mos.delete_entry(NS, "k")
         assert await mos.get_entry(NS, "k") is None
+
+
+def test_what_only_reads_refuses_to_write(mos: MOS) -> None:
+    view = mos.as_of(mos.version(user="alice"))
+    for ops in ([PutEntry(NS, "k", {})], [GetEntry(NS, "k"), DeleteEntry(NS, "k")], None, "ops"):
+        for memory in (mos, view):
+            with pytest.raises(InvalidInput):
+                memory.read_entries(ops, user="alice")  # type: ignore[arg-type]
+    assert not hasattr(view, "put_entry")
