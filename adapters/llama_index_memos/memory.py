@@ -16,7 +16,15 @@ from pydantic import Field, PrivateAttr
 
 from llama_index_memos.asker import Asker, in_a_cube
 from llama_index_memos.chat_records import ChatRecords, Put, chat_records
-from llama_index_memos.messages import Count, asked, at, remembered, to_bytes, tokens_of
+from llama_index_memos.messages import (
+    Count,
+    asked,
+    at,
+    remembered,
+    to_bytes,
+    tokens_of,
+    words_of,
+)
 from llama_index_memos.recalling import Recalling
 from llama_index_memos.window import window
 from memos_integrations.cube.errors import UsageError
@@ -84,7 +92,7 @@ class MemOSMemory(BaseMemory):
             chat_records(mos, user=user, agent=agent, cube=None, name="memory")
         )
         self._count = _counter(tokenizer_fn)
-        self._recalling = Recalling(mos, asker, budget_tokens=min(recall_tokens, token_limit // 2))
+        self._recalling = Recalling(mos, asker)
 
     @classmethod
     def class_name(cls) -> str:
@@ -103,13 +111,29 @@ class MemOSMemory(BaseMemory):
             made.set(chat_history)
         return made
 
-    def get(self, input: str | ChatMessage | None = None, **kwargs: Any) -> list[ChatMessage]:  # noqa: A002
-        """The newest history under the token limit, with what memory recalls; as copies."""
+    def get(
+        self,
+        input: str | ChatMessage | None = None,  # noqa: A002  -- LlamaIndex's name
+        initial_token_count: int = 0,
+        **kwargs: Any,
+    ) -> list[ChatMessage]:
+        """The newest history under the token limit, with what memory recalls; as copies.
+
+        ``input`` is what is asked where it was not put yet; ``initial_token_count`` is what the
+        rest of the prompt costs. Raises ``UsageError`` where that alone exceeds the limit, and
+        for arguments that mean nothing here.
+        """
+        if kwargs:
+            raise UsageError(f"get knows no argument {sorted(kwargs)[0]!r}")
+        limit = self.token_limit - initial_token_count
+        if limit < 1:
+            raise UsageError(f"initial_token_count {initial_token_count} leaves no token to use")
         puts = self._chats.messages(self.session_id)
-        budget = min(self.recall_tokens, self.token_limit // 2)
-        shown = window(puts, limit=self.token_limit - budget, cost=self._cost)
-        recalled = self._recalled(input, shown)
-        return _with_memories(recalled, [put.message for put in shown], self.insert_method)
+        budget = min(self.recall_tokens, limit // 2)
+        shown = window(puts, limit=limit - budget, cost=self._cost)
+        query = _query(input, shown)
+        block = self._recalled(query, shown, budget)
+        return _with_memories(block, [put.message for put in shown], self._place(query, shown))
 
     def get_all(self) -> list[ChatMessage]:
         """The whole history of the session, as copies and without memories."""
@@ -154,16 +178,30 @@ class MemOSMemory(BaseMemory):
                 said, user=self.user, agent=self.agent, cube=self.cube, session=self.session_id
             )
 
-    def _recalled(self, given: str | ChatMessage | None, shown: Sequence[Put]) -> str:
+    def _recalled(self, query: str, shown: Sequence[Put], budget_tokens: int) -> str:
         """What memory says beside the messages that are shown anyway."""
-        said = given.content if isinstance(given, ChatMessage) else given
-        query = said or asked([put.message for put in shown])
         spoken = [put.key for put in shown if put.message.role is MessageRole.USER]
         where = None
         if shown:
             earlier = {"time": {"lt": at(shown[0].nanos)}}
             where = {"or": [{"not": {"conversation": self.session_id}}, earlier]}
-        return self._recalling.block(query, turn=spoken[-1:], where=where)
+        turn = (spoken[-1:], budget_tokens)
+        return self._recalling.block(query, turn=turn, where=where, budget_tokens=budget_tokens)
+
+    def _place(self, query: str, shown: Sequence[Put]) -> int | None:
+        """The message the block goes into; ``None`` for one of its own in front."""
+        if self.insert_method is InsertMethod.SYSTEM:
+            places = [n for n, put in enumerate(shown) if put.message.role is MessageRole.SYSTEM]
+            return places[0] if places else None
+        places = [n for n, put in enumerate(shown) if put.message.role is MessageRole.USER]
+        # What is asked and not put yet is no message here to go into.
+        asked_here = bool(places) and words_of(shown[places[-1]].message) == query.strip()
+        return places[-1] if asked_here else None
+
+
+def _query(given: str | ChatMessage | None, shown: Sequence[Put]) -> str:
+    said = given.content if isinstance(given, ChatMessage) else given
+    return said or asked([put.message for put in shown])
 
 
 def _counter(tokenize: Callable[[str], Sequence[Any]] | None) -> Count:
@@ -172,17 +210,12 @@ def _counter(tokenize: Callable[[str], Sequence[Any]] | None) -> Count:
     return lambda text: len(tokenize(text))
 
 
-def _with_memories(
-    block: str, messages: list[ChatMessage], method: InsertMethod
-) -> list[ChatMessage]:
-    """The memories before the words of the message they belong to, or in one of their own."""
+def _with_memories(block: str, messages: list[ChatMessage], place: int | None) -> list[ChatMessage]:
+    """The block before the words of the message at that place, or in one of its own in front."""
     if not block:
         return messages
     told = TextBlock(text=block)
-    role = MessageRole.USER if method is InsertMethod.USER else MessageRole.SYSTEM
-    places = [n for n, message in enumerate(messages) if message.role is role]
-    if not places:
+    if place is None:
         return [ChatMessage(role=MessageRole.SYSTEM, blocks=[told]), *messages]
-    into = messages[places[-1] if role is MessageRole.USER else places[0]]
-    into.blocks = [told, *into.blocks]
+    messages[place].blocks = [told, *messages[place].blocks]
     return messages

@@ -62,7 +62,7 @@ class MemOSMemoryBlock(BaseMemoryBlock[str]):
         scope: dict[str, Any] = {"user": user, "agent": agent, "cube": cube}
         super().__init__(**told, **scope, **fields)
         self._mos = mos
-        self._recalling = Recalling(mos, asker, budget_tokens=budget_tokens)
+        self._recalling = Recalling(mos, asker)
         self._count = EstimatedTokens().count
         if tokenizer_fn is not None:
             tokenize = tokenizer_fn
@@ -72,7 +72,9 @@ class MemOSMemoryBlock(BaseMemoryBlock[str]):
         """The memories that fit, as text; empty where there are none. One retrieval a turn."""
         said = messages or []
         turn = (block_kwargs.get("session_id"), _turns(said))
-        return await asyncio.to_thread(self._recalling.block, asked(said), turn=turn)
+        return await asyncio.to_thread(
+            self._recalling.block, asked(said), turn=turn, budget_tokens=self.budget_tokens
+        )
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         """Remember what was said in these messages."""

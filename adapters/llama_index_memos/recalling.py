@@ -27,24 +27,32 @@ class _Kept:
 class Recalling:
     """Retrieves the block for a turn and keeps it as long as it is true. One turn is kept."""
 
-    def __init__(self, mos: MOS, asker: Asker, *, budget_tokens: int) -> None:
+    def __init__(self, mos: MOS, asker: Asker) -> None:
         self._mos = mos
         self._asker = asker
-        self._budget_tokens = budget_tokens
         self._kept: _Kept | None = None
 
-    def block(self, query: str, *, turn: object, where: Mapping[str, Any] | None = None) -> str:
+    def block(
+        self,
+        query: str,
+        *,
+        turn: object,
+        budget_tokens: int,
+        where: Mapping[str, Any] | None = None,
+    ) -> str:
         """The memories that fit the query, as a prompt block; empty where there are none."""
-        if not query.strip() or self._budget_tokens < 1:
+        if not query.strip() or budget_tokens < 1:
             return ""
         kept = self._kept
         if kept is None or kept.turn != (turn, query) or not self._holds(kept):
-            kept = self._kept = self._recalled(query, turn, where)
+            kept = self._kept = self._recalled(query, turn, budget_tokens, where)
         return kept.text
 
-    def _recalled(self, query: str, turn: object, where: Mapping[str, Any] | None) -> _Kept:
+    def _recalled(
+        self, query: str, turn: object, budget_tokens: int, where: Mapping[str, Any] | None
+    ) -> _Kept:
         found = self._mos.context(
-            query, budget_tokens=self._budget_tokens, filter=where, **self._asker.of()
+            query, budget_tokens=budget_tokens, filter=where, **self._asker.of()
         )
         words = {item.id: item.text for part in found.sections for item in part.items}
         return _Kept((turn, query), found.text, words)

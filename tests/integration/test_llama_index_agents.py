@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
+from llama_index.core.chat_engine import ContextChatEngine, SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import InsertMethod, Memory
 from llama_index.core.tools import FunctionTool
@@ -22,6 +23,7 @@ from llama_index_memos import (
     MemOSKVStore,
     MemOSMemory,
     MemOSMemoryBlock,
+    MemOSRetriever,
     MemOSToolSpec,
     memory_resource,
 )
@@ -178,6 +180,41 @@ def test_the_block_can_stand_in_a_system_message(mos: CountingMOS) -> None:
     system, asked = memory.get()
     assert "I live in Lisbon" in (system.content or "")
     assert (system.content or "").endswith("Be brief.")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_chat_engines_recall_for_what_is_asked(mos: CountingMOS, streams: bool) -> None:
+    mos.add("I live in Lisbon", user="ann")
+    mos.add("People live where they like to live", user="library")
+    script = Script(says("In Lisbon."), says("You asked where you live."))
+    memory = MemOSMemory(mos, user="ann", session_id="s")
+    engine = ContextChatEngine.from_defaults(
+        retriever=MemOSRetriever(mos, user="library"), llm=script.llm(), memory=memory
+    )
+    if streams:
+        answer = await engine.astream_chat("Where do I live?")
+        assert "".join([token async for token in answer.async_response_gen()]) == "In Lisbon."
+    else:
+        assert str(engine.chat("Where do I live?")) == "In Lisbon."
+    assert "I live in Lisbon" in script.seen(0)
+    assert [m.content for m in memory.get_all()] == ["Where do I live?", "In Lisbon."]
+    simple = SimpleChatEngine.from_defaults(llm=script.llm(), memory=memory)
+    simple.chat("What did I ask?")
+    assert "Where do I live?" in script.seen(1)
+
+
+def test_the_rest_of_the_prompt_counts_against_the_limit(mos: CountingMOS) -> None:
+    memory = MemOSMemory(
+        mos, user="ann", session_id="s", token_limit=100, recall_tokens=0, tokenizer_fn=str.split
+    )
+    for n in range(8):
+        memory.put(user(f"line {n} " + "x " * 8))
+    assert len(memory.get()) == 8
+    assert len(memory.get(initial_token_count=60)) == 4
+    with pytest.raises(errors.UsageError, match="initial_token_count"):
+        memory.get(initial_token_count=100)
+    with pytest.raises(errors.UsageError, match="colour"):
+        memory.get(colour="red")
 
 
 async def test_a_react_agent_remembers(mos: CountingMOS) -> None:
