@@ -87,7 +87,7 @@ class AnswerNode:
             text=text,
             rests_on=[offer.ids[n - 1] for n in used if 0 < n <= len(offer.ids)],
             by="model",
-            message_id=str(uuid4()),
+            message_id=reply.id or str(uuid4()),  # the one its tokens were streamed under
         )
         trace.tell("injected", **as_injected(offer), left_tokens=left)
         said = AIMessage(text, id=answer["message_id"], usage_metadata=reply.usage_metadata)

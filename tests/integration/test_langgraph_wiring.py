@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
 from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
@@ -27,6 +28,7 @@ from langgraph_memos import (
     MemOSSaver,
     add_memory,
     memory_agent,
+    memory_graph,
     memory_message,
     memory_team,
     memory_tools,
@@ -419,6 +421,24 @@ def test_agent_given_what_was_prefetched_in_its_second_call(mos: MOS) -> None:
     first, second = (str(asked[0].content) for asked in model.asked)
     assert "opens at noon" not in first
     assert "opens at noon" in second
+
+
+@pytest.mark.parametrize("build", [memory_graph, memory_agent])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_words_of_a_model_are_streamed_once(mos: MOS, build: Any, asynchronous: bool) -> None:
+    model = GenericFakeChatModel(messages=iter([AIMessage("one two three")]))
+    how = {"tools": []} if build is memory_agent else {}
+    graph = build(mos, model=model, **how).compile()
+
+    async def streamed() -> list[Any]:
+        stream = graph.astream(said("Count."), who(), stream_mode="messages")
+        return [message async for message, _ in stream]
+
+    if asynchronous:
+        parts = asyncio.run(streamed())
+    else:
+        parts = [m for m, _ in graph.stream(said("Count."), who(), stream_mode="messages")]
+    assert "".join(part.text for part in parts) == "one two three"
 
 
 # -- the team -------------------------------------------------------------------------------------
