@@ -66,7 +66,9 @@ class ConsolidateNode:
         if key is not None and key in noted:
             return noted[key].decode()
         try:
-            task = self._mos.consolidate(min_cluster=self._least, cube=self._cube, user=who["user"])
+            # A whole cube: beside a user, an agent would narrow it to what it noted itself.
+            whole = {**who, "agent": None} if who["user"] is not None else who
+            task = self._mos.consolidate(min_cluster=self._least, cube=self._cube, **whole)
         except NotFound:  # nothing was remembered yet
             return None
         if key is not None:

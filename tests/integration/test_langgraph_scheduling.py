@@ -597,6 +597,18 @@ def test_consolidation_graph_sums_up_and_schedules(mos: MOS) -> None:
     assert graph.invoke({"reason": "nightly"}, who("nobody"))["consolidation"] is None
 
 
+@pytest.mark.parametrize("asker", [{"agent_id": "bot"}, {"user_id": "alice", "agent_id": "bot"}])
+def test_consolidation_is_of_the_whole_home_of_whoever_asks(mos: MOS, asker: Any) -> None:
+    home = {"user": asker["user_id"]} if "user_id" in asker else {"agent": "bot"}
+    for n in range(4):
+        mos.add(f"Walk {n} in the harbour of Porto was long and sunny.", **home)
+    mos.wait()
+    graph = consolidation_graph(mos).compile()
+    state = graph.invoke({"reason": "nightly"}, {"configurable": asker})
+    assert state["consolidation"]["state"] == "completed"
+    assert [item for item in mos.list(**home) if "summary" in item.header.tags]
+
+
 def test_resumed_consolidation_waits_for_the_task_it_queued(mos: MOS) -> None:
     walks(mos)
     consolidate, tasks = ConsolidateNode(mos), []
