@@ -15,9 +15,9 @@ KEYS = ["a", "list", "naïve"]
 
 def value(rng: random.Random, depth: int = 0) -> Any:
     pick = rng.random()
-    if depth < 4 and pick < 0.35:
+    if depth < 3 and pick < 0.5:
         return {rng.choice(KEYS): value(rng, depth + 1) for _ in range(rng.randrange(1, 4))}
-    if depth < 4 and pick < 0.6:
+    if depth < 3 and pick < 0.8:
         return [value(rng, depth + 1) for _ in range(rng.randrange(4))]
     return rng.choice(["apple", "日本", 7, 0.5, True, None, ""])
 
@@ -42,7 +42,7 @@ def test_paths_find_the_texts_that_langgraph_finds() -> None:
         expected = list(dict.fromkeys(text for text in theirs if text.strip()))
         assert field_texts(item, [field]) == expected, (item, field)
         telling += bool(expected)
-    assert telling > 1_000
+    assert telling > 500
 
 
 @pytest.mark.parametrize(
