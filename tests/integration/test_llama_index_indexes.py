@@ -324,16 +324,16 @@ def test_a_property_graph_index_is_built_on_it_and_found_by_vectors(mos: MOS) ->
     )
     bakes = graph.get_triplets(relation_names=["BAKES"])
     assert [(a.id, r.id, b.id) for a, r, b in bakes] == [("baker", "BAKES", "rye")]
-    nearest, _ = graph.vector_query(
-        VectorStoreQuery(
-            query_embedding=WordEmbedding().get_query_embedding("baker"), similarity_top_k=1
-        )
+    baker = str(graph.get(ids=["baker"])[0])  # an entity is embedded with its properties
+    asked = WordEmbedding().get_query_embedding(baker)
+    nearest, scores = graph.vector_query(
+        VectorStoreQuery(query_embedding=asked, similarity_top_k=1)
     )
-    assert [node.id for node in nearest] == ["baker"]
+    assert ([node.id for node in nearest], scores) == (["baker"], [pytest.approx(1.0)])
     retriever = VectorContextRetriever(
         graph, embed_model=WordEmbedding(), similarity_top_k=1, path_depth=1, include_text=True
     )
-    found = index.as_retriever(sub_retrievers=[retriever]).retrieve("baker")
+    found = index.as_retriever(sub_retrievers=[retriever]).retrieve(baker)
     assert any("bakes rye bread" in text for text in texts(found))
     graph.delete_llama_nodes(ref_doc_ids=["bread"])
     assert graph.get_triplets(relation_names=["BAKES"]) == []
