@@ -30,6 +30,8 @@ trees = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(trees)
 
 STORIES = 25
+FEW = 8
+"""Stories of the fast run."""
 FILTERS = 220
 STEPS = 60
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -142,7 +144,10 @@ def _operand(rng: random.Random, field: str, op: str) -> Any:
     return trees._operand(rng, field, op)
 
 
-@pytest.mark.parametrize("seed", range(STORIES))
+@pytest.mark.parametrize(
+    "seed",
+    [*range(FEW), *(pytest.param(n, marks=pytest.mark.slow) for n in range(FEW, STORIES))],
+)
 def test_columns_truth_and_meaning_agree_on_every_filter(
     mos: MOS, clock: ManualClock, seed: int
 ) -> None:

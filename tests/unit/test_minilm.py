@@ -68,7 +68,9 @@ def test_cosines_are_those_of_the_published_implementation(
     assert float(left @ right) == pytest.approx(cosine, abs=1e-5)
 
 
-@pytest.mark.parametrize("max_batch_tokens", [1, 7, 40, 100_000])
+@pytest.mark.parametrize(
+    "max_batch_tokens", [40, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7, 100_000))]
+)
 def test_vectors_do_not_depend_on_how_texts_are_batched(model: MiniLM, max_batch_tokens: int):
     texts = [*REFERENCE, CAT, *REFERENCE]
     other = MiniLM(max_batch_tokens=max_batch_tokens)
