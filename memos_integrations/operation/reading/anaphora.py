@@ -57,7 +57,7 @@ def _named(clause: Clause, before: Clause) -> Iterator[Fact]:
 
 _DEEDS = frozenset("eat have drink touch do take use go come help".split())
 _AVOIDED = spaced(
-    r"(?:(?:i|we) )?(?:can't|cannot|can not|cant|mustn't|must not|shouldn't|don't|never|have to avoid|avoid)(?: ever)?"
+    r"(?:(?:i|we) )?(?:can't|cannot|can not|cant|mustn't|must not|shouldn't|don't|never|have to avoid|avoid|(?:get|break out in|come out in) (?:hives|a rash|spots|itchy) from|react (?:badly |strongly )?to)(?: ever)?"
     r" (?:(?:eat|have|drink|touch|do|take|use) )?(?=\S)"
 )
 

@@ -38,8 +38,9 @@ _DECLARED = spaced(
     r"|store|remember|see|rank|rate|settle on) (?P<v>(?!(?:to|with|a|an)\b)\S.{0,38}?) (?:as )?(?=(?:my|our) )"
 )
 _ALLERGY = spaced(
-    r"(?:can't|cannot|can not|cant|mustn't|must not|don't|avoid|stay away from|steer clear of) (?:(?:eat|have|drink|touch|do|take|use) )?"
-    r"(?P<v>[a-z][\w -]{1,38}?) (?:because of|due to|thanks to|on account of) (?:my|an|a) (?:\w+ )?allerg(?:y|ies)"
+    r"(?:(?:can't|cannot|can not|cant|mustn't|must not|don't) (?:eat|have|drink|touch|do|take|use)|avoid"
+    r"|stay away from|steer clear of) (?P<v>[a-z][\w -]{1,38}?) (?:because of|due to|thanks to"
+    r"|on account of) (?:my|an|a) (?:\w+ )?allerg(?:y|ies)"
 )
 
 
@@ -86,6 +87,28 @@ def moved_in(clause: Clause) -> Iterator[Fact]:
 
 _NEAR = 60
 """Characters within which a second remark is of the same place."""
+
+
+_MY_WORK = spaced(
+    r"\bmy (?:(?:current|new|full-time|part-time) )?(?:work|job|role|career|position|day job) (?P<as>as|at|with) (?:an? |the )?(?=\S)"
+)
+_NO_WORK = re.compile(
+    r"\b(?:quit|left|leaving|lost|losing|old|former|previous|last|first|was|were|applied|dream|interview|used|ended|during|future|next"
+    r"|before|after|miss|missed|resigned|gave)\b"
+)
+
+
+def my_work(clause: Clause) -> Iterator[Fact]:
+    """``I love my job at Bosch``, ``my work as a plumber pays the bills``."""
+    found = _MY_WORK.search(clause.folded, clause.at, clause.to)
+    if found is None or _NO_WORK.search(clause.folded, clause.at, clause.to) is not None:
+        return
+    job = found["as"] == "as"
+    value = (
+        shapes.occupation(clause, found.end()) if job else shapes.named_firm(clause, found.end())
+    )
+    if value is not None:
+        yield attributed(clause, "works_as" if job else "works_at", value.text, subject=clause.me)
 
 
 def affiliated(clause: Clause) -> Iterator[Fact]:

@@ -21,7 +21,8 @@ TABLE = by_head(
                  "lives_in", "place")),
         ("live", pattern("used", r"live (?:here )?in ", "lives_in", "place", denies=True)),
         ("living based settled residing",
-         pattern("be", r"(?:living|based|settled|residing) (?:(?:here|now|over|up|down|out|back|off) ){0,2}"
+         pattern("be", r"(?:living|based|settled|residing) (?:(?:here|now|over|up|down|out|back|off|the dream|alone|together"
+                 r"|happily|quietly|mostly|with [a-z]+ [a-z]+|a quiet life|a good life) ){0,2}"
                  r"(?:in|out of) ", "lives_in", "place")),
         ("lived living based been",
          pattern("have", r"(?:been )?(?:lived|living|based|residing|settled) (?:(?:here|over|up|down|out"
@@ -78,6 +79,9 @@ TABLE = by_head(
                  "works_as", "job")),
         ("love loves like likes enjoy enjoys hate hates adore", pattern("-", _FEEL + r"living (?:here )?in ", "lives_in",
                  "place")),
+        ("moved", pattern("- have", r"moved (?:my|our|the|his|her|their) (?:whole |entire )?(?:family|kids|life|lives|things|stuff"
+                 r"|household|belongings) (?:\w+ )?to ", "lives_in", "place", begins=True)),
+        ("stay stays", pattern("-", r"stays? in (?=[^,.!?]{2,30} with (?:my|our|his|her) )", "lives_in", "place")),
         ("made", pattern("- have", r"made the (?:big |long )?move (?:over |out |back |down |up )?to ", "lives_in", "place",
                  begins=True)),
         ("chose", pattern("- have", r"chose to (?:be|become) (?:an? )", "works_as", "job")),
@@ -109,10 +113,17 @@ TABLE = by_head(
         ("retired", pattern("- have be", r"retired from ", "works_at", "organisation", denies=True, begins=True)),
         ("moved", pattern("- have", r"moved (?:away from|out of) ", "lives_in", "place", denies=True, begins=True)),
         ("in", pattern("be", r"in (?=[^.,!?]{2,30} (?:these days|nowadays)\b)", "lives_in", "place")),
+        ("work works", pattern("-", r"works? for (?:an? |my )(?:\w+ ){0,2}?(?:boss|manager|supervisor) (?:named|called) ", "boss",
+                 "name")),
+        ("in", pattern("be", r"in (?:my|his|her|the) (?:[\w-]+ ){1,2}(?:year|semester|term) (?:of \w+ )?at ", "studies_at",
+                 "organisation")),
+        ("attend attends attending", pattern("- be", r"attend(?:s|ing)? (?!the\b|an?\b|my\b|our\b|church|mass\b|services|meetings"
+                 r"|classes|every|all\b|mosque|temple|mondays)", "studies_at", "organisation")),
+        ("diagnosed", pattern("was have", r"diagnosed with (?:an? )?(?:\w+ )?allergy to ", "allergic_to", "several")),
         ("work works", pattern("-", r"works? under ", "boss", "name")),
         ("get gets", pattern("- can", r"gets? by in ", "speaks", "language")),
         ("earn earns make makes",
-         pattern("-", _EARN + r"(?:at|with|from) ", "works_at", "organisation")),
+         pattern("-", _EARN + r"(?:(?:by )?working )?(?:at|with|from|for) ", "works_at", "organisation")),
         ("earn earns make makes",
          pattern("-", _EARN + r"as (?:an? |the )?", "works_as", "trade")),
         ("retrained requalified qualified",

@@ -234,6 +234,12 @@ def _at_work(clause: Clause, at: int) -> Iterator[Fact]:
         yield attributed(clause, where, value.text, negated=clause.denied)
 
 
+def _relation_word(found: re.Match[str]) -> str | None:
+    """``sisters`` and ``boss``: only one of them has lost an ``s`` in the match."""
+    words = (found["what"], f"{found['what']}s")
+    return next((word for word in words if word in RELATIONS), None)
+
+
 _NO_ALLERGEN = frozenset(
     "no any an a food bad severe mild new serious really weird few some many".split()
 )
@@ -268,10 +274,12 @@ def _have(clause: Clause) -> Iterator[Fact]:
     named = _HAVE_NAMED.match(clause.folded, clause.rest, clause.to) or _HAVE_THEN_NAME.match(
         clause.folded, clause.rest, clause.to
     )
-    if named is not None and named["what"] in RELATIONS and not clause.denied:
+    word = _relation_word(named) if named is not None else None
+    if named is not None and word is not None and not clause.denied:
         value = values.name(clause, named.end())
         if value is not None:
-            yield attributed(clause, RELATIONS[named["what"]], value.text)
+            best = "best " in named[0] and word == "friend"
+            yield attributed(clause, "best_friend" if best else RELATIONS[word], value.text)
         return
     allergy = _ALLERGY.match(clause.folded, clause.rest, clause.to)
     if allergy is not None and allergy["what"] not in _NO_ALLERGEN:

@@ -27,7 +27,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
         ("works_at", r"(?:给|为|替)(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:打工|工作|上班|干活|效力)", False),
         ("works_at", r"是(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)的?(?:员工|职员|雇员)", False),
         ("works_at", r"(?:跳槽|跳)(?:到|去)了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?", False),
-        ("lives_in", r"(?:是)?在(?P<v>[\u4e00-\u9fff]{2,6}?)(?:生活|居住|定居|安家)", False),
+        ("lives_in", r"(?:是)?在(?P<v>[\u4e00-\u9fff]{2,6}?)(?:住|生活|居住|定居|安家)", False),
         ("works_at", r"(?:就职|任职|供职|受雇|效力)于(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)", False),
         ("works_at", r"从[\u4e00-\u9fffA-Za-z]{2,12}?(?:跳槽|跳|换|转)到了?(?P<v>[\u4e00-\u9fffA-Za-z]{2,12}?)(?:工作|上班)?",
          False),

@@ -195,7 +195,7 @@ def clauses(
         if any(start <= at < end for start, end in foreign):
             continue
         for start, end, carried in pieces(folded, at, to):
-            inside = tuple(t for t in times if start <= t.at < end)
+            inside = tuple(t for t in times if start <= t.at < end) if times else ()
             if carried and before is not None and before.subject:
                 before = _carried(before, start, end, inside)
             else:
@@ -246,7 +246,7 @@ def _skip(text: str, folded: str, at: int, to: int, times: Sequence[TimeSpan]) -
     """Past the openers, a name spoken to, and dates in front of the subject."""
     for _ in range(3):
         begun = at
-        if not any(span.at == at for span in times):
+        if not times or not any(span.at == at for span in times):
             opener = sentence_words.OPENER.match(folded, at, to)
             at = opener.end() if opener else at
         spoken = _VOCATIVE.match(text, at, to)

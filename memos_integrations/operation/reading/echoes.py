@@ -65,7 +65,7 @@ _PLURALS = {"universities": "studies_at", "university": "studies_at", "unis": "s
 _ECHO = spaced(
     r"(?P<who>(?:it|that|this|he|she|they)(?:'s| is| was|'re| are| would be|'d be| has to be)|i(?:'m| am|m)(?: joining| starting at| moving to| going to)?|we(?:'re"
     r" | are)|am|is|are|moved)?\s?(?P<now>(?:now |currently |actually |[a-z]{3,12}ly |today |these days |called |named |instead "
-    r"|rather |only )*)(?:(?:at|in|for|with|as|to|by) )?"
+    r"|rather |only )*+)(?:(?:at|in|for|with|as|to|by) )?"
 )
 
 
@@ -82,7 +82,18 @@ def facts(clause: Clause, heard: Heard | None) -> Iterator[Fact]:
     yield from anaphora.facts(clause, heard.clause)
 
 
-_THATS = ("that", "this is", "it's", "it is", "which is", "and that")
+_THATS = (
+    "that",
+    "this is",
+    "he's",
+    "she's",
+    "he is",
+    "she is",
+    "it's",
+    "it is",
+    "which is",
+    "and that",
+)
 _BACKWARDS = {",": (*_THATS, "my ", "our "), "and": (*_THATS, "i ", "we ")}
 
 
@@ -114,7 +125,7 @@ def _opened(clause: Clause) -> Heard:
     words = clause.folded[clause.at : clause.to]
     if words.startswith(_SPEAKS_OF) or "'s " in words:
         return _spoken_of(clause, words)
-    if clause.folded[clause.to : clause.to + 3].lstrip()[:1] in _LABELLED:
+    if clause.folded[clause.to : clause.to + 3].lstrip()[:1] in _LABELLED or words.endswith("?"):
         phrase = named(clause, clause.at, bare=True)
         if phrase and _alone_to(clause, phrase[1]) and may_be_form(clause.turn):
             return Heard(clause, phrase[0], label=True)
@@ -201,12 +212,12 @@ _NEW = re.compile(r"\b(?:now|but|instead|rather|these days|currently|since)\b")
 
 def _joins(before: Heard, gap: str, found: re.Match[str], words: str) -> bool:
     """Whether the clause can be the value of what was heard."""
+    asked = before.clause.folded[before.clause.to - 1] == "?"
     if before.label:
-        return gap.lstrip()[:1] in {":", "=", "-"} and not found["who"]
+        return (asked or gap.lstrip()[:1] in {":", "=", "-"}) and not found["who"]
     who, said_now = found["who"] or "", bool(found["now"])
     it = who.startswith(("it", "that", "this", "they", "he", "she", "is", "are"))
     new = said_now or _NEW.search(gap) is not None or _NEW.search(words) is not None
-    asked = before.clause.folded[before.clause.to - 1] == "?"
     if before.taken_back:
         return it or new
     if who.endswith(("joining", "starting at", "moving to", "going to")):
@@ -215,13 +226,20 @@ def _joins(before: Heard, gap: str, found: re.Match[str], words: str) -> bool:
 
 
 _THAT = spaced(
-    r"(?:(?:that|this|it)(?:'s| is)|which is|and that is) (?:now |also |still |actually )*(?=\S)"
+    r"(?:(?:that|this|it|he|she)(?:'s| is)|which is|and that is) (?:now |also |still |actually )*(?=\S)"
 )
 _MINE = spaced(rf"(?:my|our) (?P<dear>{DEAR}{{0,2}})(?P<relation>{RELATION})(?=,|[\s.!]*$)")
 _JOINED = spaced(
     r"(?:i|we)(?: just| recently| finally)?(?:(?:'re|'ve been| got| are| were| have been)(?: now| happily| both)?"
     r" (?:married|engaged|dating|hitched)| tied the knot| married)\b"
 )
+_FRIENDS = spaced(
+    r"(?:i|we)(?:'re| are|'ve been| have been) (?:now |still |both )?(?P<what>best (?:friend|mate|buddie)s|roommates|flatmates|housemates|colleagues"
+    r"|coworkers|cousins|neighbou?rs)\b"
+)
+_TOGETHER = {"best friend": "best_friend", "best mate": "best_friend", "best buddie": "best_friend", "roommate": "roommate",
+             "flatmate": "roommate", "housemate": "roommate", "colleague": "colleague", "coworker": "colleague",
+             "cousin": "cousin", "neighbour": "neighbour", "neighbor": "neighbour"}  # fmt: skip
 _LAST_NAME = re.compile(r"(?:^|\s)(?P<name>[A-Z][\w’-]{1,24}(?:\s[A-Z][\w’-]{1,24})?)$")
 _PLACED = re.compile(r"\b(?:in|at|for|with|of|is|was|called)\s(?=[A-Z])")
 _NOT_APPOSED = frozenset({"friend", "baby", "child", "pet", "kid"})
@@ -245,6 +263,10 @@ def _named_after(clause: Clause, before: Clause, gap: str) -> Iterator[Fact]:
         attribute = "best_friend" if best else RELATIONS[mine["relation"]]
         yield attributed(whole, attribute, name["name"], subject=clause.me)
     joined = gap == "and" and name.start() == 0
+    friends = _FRIENDS.match(clause.folded, clause.at, clause.to) if joined else None
+    if friends is not None:
+        attribute = _TOGETHER[friends["what"].rstrip("s")]
+        yield attributed(whole, attribute, name["name"], subject=clause.me)
     if joined and _JOINED.match(clause.folded, clause.at, clause.to):
         yield attributed(whole, "partner", name["name"], subject=clause.me)
 
@@ -261,9 +283,9 @@ def _given(naming: Naming, before: Clause) -> list[Value]:
     """The value that fills the clause before, its object, or a name in it."""
     found = values_of(naming, before, before.at)
     rest = before.folded[found[-1].to : before.to] if found else ""
-    if found and (
-        not rest.strip(" .,!") or (rest.startswith((" is ", " has ", "'s ")) and _is_name(found))
-    ):
+    whole = not rest.strip(" .,!")
+    subject = rest.startswith((" is ", " has ", "'s ")) or naming.shape is shapes.person
+    if found and (whole or (subject and rest[:1] in {" ", "'"} and _is_name(found))):
         return found
     if naming.attribute.startswith("favourite_") or naming.attribute == "likes":
         eaten = _OBJECT.match(before.folded, before.at, before.to)

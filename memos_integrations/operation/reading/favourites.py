@@ -22,6 +22,8 @@ _FORMS = tuple(
         rf"{_LIKE}{_V} {_BEST} of all (?:the )?{_X}",
         rf"{_LIKE}{_V} (?:more|better) than any (?:other )?{_X}",
         rf"(?:when it comes to|as for|as far as|in terms of) {_X}(?: goes?| go| are concerned)?,? {_LIKE}{_V} {_BEST}",
+        rf"(?:of|out of|from|among) (?:all )?(?:the |my )?{_X},? {_V}(?: is|'s| has to be| must be) my (?:absolute |all-time |new )?"
+        r"(?:favou?rite|fave?|number one)",
         rf"(?:when it comes to|as for|in terms of) {_X},? {_V}(?: is|'s|'d be| would be) my (?:absolute |all-time |new )?"
         r"(?:favou?rite|fave?|number one|first choice|top pick)",
         rf"(?:when it comes to|as for|in terms of) {_X},? my (?:absolute |all-time |new )?favou?rite (?:one )?is {_V}",

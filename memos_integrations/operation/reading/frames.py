@@ -22,8 +22,8 @@ from memos_integrations.operation.reading.vocabulary import RELATIONS
 
 ASIDE = (
     r"(?:,? (?:for (?:me|us|(?:my|our) (?P<for_kin>[a-z]+)|(?P<for_name>[a-z][\w-]+))|these days"
-    r"|at the moment|at present|right now|currently|nowadays|now|of all time|by far|in life|overall"
-    r"|as of now|for now|in general|today|of mine|lately),?)*"
+    r"|at the moment|at present|right now|currently|nowadays|now|in the (?:whole |entire |wide )?world|of all|ever|on earth|of all time|by far|in life|overall"
+    r"|as of now|for now|in general|today|of mine|lately),?)*+"
 )
 _BE = (
     r"(?:'s|'re| (?:is|are|remains|remain|stays|became|becomes|(?:has|have|had) (?:now )?become"
@@ -36,7 +36,7 @@ _BE = (
 _ADVERBS = (
     r"(?:[,:] ?| (?:now|currently|actually|still|simply|officially|definitely|again|today|called"
     r"|[a-z]{3,12}ly|named|listed as|hands down|without a doubt|of course|probably still|in fact|as of \w+|and always will be|and has always been"
-    r"|and remains|already|just|only|of course|obviously|also|the name(?: of)?|on|in fact))*"
+    r"|and remains|already|just|only|of course|obviously|also|the name(?: of)?|on|in fact))*+"
 )
 _NEGATION = r"(?P<no>n't| not| no longer| never)?"
 _LINKED = spaced(rf"{ASIDE}(?:{_BE}){_NEGATION}{_ADVERBS} (?=\S)")
@@ -46,17 +46,17 @@ _FROM_TO = spaced(
 )
 _LINK = spaced(
     r"(?: (?:is|are|remains|became|has (?:now |since )?become|has (?:always )?been|would be|isn't"
-    r"|aren't|is going to remain|will always be|used to be|(?:has |have )?(?:now |recently )?(?:taken over|took over|stepped in"
-    r"|replaced [a-z][\w-]+) as)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
+    r"|aren't|is going to remain|(?:has|have|has got|have got|would have) to be|must be|happens to be|turned out to be|will always be|used to be|(?:has |have )?(?:now |recently )?(?:taken over|took over|stepped in"
+    r"|replaced [a-z][\w-]+) as)|, (?:hands down|easily|definitely|by far|without a doubt|of course|always|still|forever)|'s|'re)(?P<no> not| no longer| never)?(?: (?:now|still|currently"
     r"|[a-z]{3,12}ly|also|and always will be|by far|hands down|without a doubt|just|of course"
-    r"|simply|again))* (?=(?:my|our|home|where|what|who|the|[a-z][\w-]{1,24}'s) ?)"
+    r"|simply|again))*+ (?=(?:my|our|home|where|what|who|the|[a-z][\w-]{1,24}'s) ?)"
 )
 _AFTER_NAMING = spaced(
     r"(?:,? (?:now|these days|at the moment|right now|currently|nowadays|of all time|by far|today|again"
-    r"|anymore|any more|and always will be|for now|in life|overall|ever|so far|at present|of all|though"
+    r"|anymore|any more|and always will be|for now|in life|in the (?:whole |entire )?world|(?!daily|weekly|monthly|yearly)[a-z]{3,12}ly|overall|ever|so far|at present|of all|though"
     r"|too|for (?:ages|years|decades|ever|good|a while|a long time)|for (?:about |over |almost |the last"
     r" |the past )?\w+ (?:years?|months?|weeks?|decades?)|for (?:me|us)(?: and (?:my|the|our) \w+)?"
-    r"|at (?:work|home|the office|school|uni)|as of \w+|until now))*"
+    r"|at (?:work|home|the office|school|uni)|as of \w+|until now))*+"
     r"(?:,? (?:since|for as long as) .{1,30})?[\s.!,)]*$"
 )
 _CLEFT = spaced(r"it(?:'s| is)(?P<no> not|n't)? (?:actually |now |still )*(?=\S)")

@@ -50,7 +50,7 @@ _FAVOURITE = (r"(?:(?:most|all-time|absolute|very|current|new|personal|overall|o
 _NO_THING = (r"(?!(?:is|are|was|were|has|have|had|would|will|remains?|stays|became|becomes?|happens?|turned|changed"
              r"|changes|changing|switched|isn|aren|wasn|used|these|at|right|now|currently|nowadays|lately|today|again"
              r"|ever|since|for|by|overall|any|anymore|too|and|or|but|to|i|because|that|which|when|goes|has|must|can"
-             r"|could|depends|so|though|also|of(?= (?:all|mine|ours|the|my|these|those))|in(?= (?:life|general)))\b)")  # fmt: skip
+             r"|could|depends|so|though|also|of(?= (?:all|mine|ours|the|my|these|those))|in(?= (?:life|general|the (?:whole|entire|wide|world))))\b)")  # fmt: skip
 _THING = (
     rf"(?!(?:things?|ones?|parts?|bits?)\b){_NO_THING}[a-z][\w-]*(?: {_NO_THING}[a-z][\w-]*){{0,3}}"
 )

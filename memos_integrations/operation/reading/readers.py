@@ -54,22 +54,29 @@ def _words(words: str) -> Words:
 
 
 _LINKS = _words("is are s re remains remain became become been be isn isnt aren was were stays by on "
-                "to changed switched from includes as")  # fmt: skip
-_NAMING = _words("my our home where what who s")
+                "hands easily definitely far doubt forever must to changed switched from includes as")  # fmt: skip
+_NAMING = _words("my our home where what who")
+_VERBS = _LINKS - {"s"}
 _RELATIVES = _words(
     "i we live lives work works working living employed married engaged from come comes grew born "
     "speak study drive play like love employs do call report answer working lived"
 )
 READERS = (
-    Reader(frames.naming_first, _words("home name"), (_words("my our s"), _LINKS)),
+    Reader(frames.naming_first, _words("home name"), (_words("my our"), _LINKS)),
+    Reader(frames.naming_first, among=(_words("s"), _VERBS)),
     Reader(frames.relative_first, _words("where what who"), (_words("the one my"), _LINKS, _RELATIVES)),
     Reader(frames.value_first, among=(_NAMING, _LINKS)),
+    Reader(frames.value_first, among=(_words("s"), _VERBS)),
     Reader(frames.value_first, among=(_words("the"), _LINKS, _RELATIVES)),
     Reader(frames.cleft, among=(_words("it"), _words("i we my"))),
     Reader(inverse.facts, among=(_words("employs employ hired employed pays pay recruited took taken signed signs "
                                           "manages supervises oversees poached headhunted gives"),)),
     Reader(attached.where, among=(_words("where"), _words("i we my s has lives works"))),
     Reader(attached.home_in, among=(_words("home flat apartment place"), _words("my our"), _words("in"))),
+    Reader(
+        attached.my_work,
+        among=(_words("work job role career position"), _words("my"), _words("as at with")),
+    ),
     Reader(attached.moved_in, among=(_words("place flat apartment house home studio room condo cottage spot"),
                                      _words("in"), _words("moved moving live living settled call i we"))),
     Reader(attached.affiliated, among=(_words("resident local employee staffer native"),)),
@@ -83,7 +90,8 @@ READERS = (
     Reader(favourites.facts, among=(_words("best most than favourite favorite fav fave beats tops "
                                            "choice pick number"),)),
     Reader(changes.facts, _words("change set update switch please make"),
-           (_words("from for home used changed updated switched set make made call"),)),
+           (_words("went gone switched moved changed transitioned transferred left quit call calls made "
+                   "consider used set updated make turned jumped"),)),
     Reader(preferences.nothing_more, among=(_words("nothing"),)),
 )  # fmt: skip
 _OF_SUBJECTS = (attributes.facts, preferences.facts, plans.facts, events.facts)
@@ -102,9 +110,12 @@ def of_clause(clause: Clause) -> Iterator[Fact]:
     said = _WORD.findall(clause.folded, clause.at, clause.to)
     if said:
         words = frozenset(said)
+        asked: set[object] = set()
         for place in sorted({n for word in words & _CALLING for n in _CALLED_BY[word]}):
-            if READERS[place].called(said[0], words):
-                yield from READERS[place].read(clause)
+            reader = READERS[place]
+            if reader.read not in asked and reader.called(said[0], words):
+                asked.add(reader.read)
+                yield from reader.read(clause)
     if clause.subject and clause.agrees:
         for read in _OF_SUBJECTS:
             yield from read(clause)

@@ -49,6 +49,7 @@ _BEST = r"(?:likes?|loves?|enjoys?|prefers?|adores?) (?:the )?(?:best|most)(?: o
 _LOVE = r"(?:likes?|loves?|enjoys?|adores?)(?: doing)?(?: (?:the )?(?:most|best))?"
 _HATE = r"(?:hates?|can't stand|cannot stand|can't bear|dislikes?|detests?|despises?|loathes?)(?: (?:the )?most)?"
 RELATIVES = (
+    _relative(f"where {_PLACES}", r"born and (?:raised|bred)", "from", shapes.home),
     _relative(f"where {_PLACES}", r"(?:lives?|lived|living|resides?|residing|based|settled|at home)"
               r"(?: in| at)?", "lives_in", shapes.home, cleft=True),
     _relative(f"what {_PLACES}", r"calls? (?:my |our |their )?home", "lives_in", shapes.home),
@@ -124,7 +125,7 @@ def done_by(clause: Clause, at: int, head: str | None) -> Iterator[tuple[Naming,
             if head in _UNFAVOURED or head is None:
                 continue
             attribute = favourite(head)
-        if _is_over(subject[0], verb[0]) and attribute != "born_in":
+        if _is_over(subject[0], verb[0]) and "born" not in verb[0]:
             continue
         yield Naming(who, attribute, row.shape, row.denies), verb.end()
 

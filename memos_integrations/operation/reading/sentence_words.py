@@ -38,7 +38,9 @@ FICTION = re.compile(
     r"\s*in\s(?:the|this|that|my|a|our)\s(?:\w+\s)?(?:novel|game|film|movie|story|book|play|show|series|script|video"
     r"\sgame|simulation|campaign|roleplay|fantasy)\b,?\s(?:i|my)\b"
 )
-ASKED_MYSELF = re.compile(r"\s*(?:and |but |so )?(?:my|our)\s(?:[\w-]+\s){0,3}[\w-]+\?$")
+ASKED_MYSELF = re.compile(
+    r"\s*(?:and |but |so )?(?:my|our|favou?rite|fave?)\s(?:[\w-]+\s){0,3}[\w-]+\?$"
+)
 """``My favourite colour? Green.``: asks nobody."""
 QUESTION_START = re.compile(
     r"\s*(?:and |but |so |ok |okay |hey |well )?(?:(?:do|does|did|am|are|is|was|were|can|could|will"
@@ -48,6 +50,7 @@ QUESTION_START = re.compile(
 )
 CUT = re.compile(
     r",?\s+as\s+(?=(?:i|we|he|she|they|it|you)\b)"
+    r"|,?\s+(?:and|but|so)\s+(?=(?:now|these\sdays|currently|today)\s(?:i|we|my|it|i'm|it's)\b)"
     r"|,?\s+(?:and|but|so|because|cause|'cause|although|though|while|whereas|then|since|yet)\s+"
     r"(?=(?:i|we|my|our|he|she|they|it|you|the|his|her|their|this|that)\b)"
     r"|,\s+(?=(?:i|we|my|our|he|she|they|it|you|but|so|which|who|because|though|although|not|i'?m|i'?ve|im|now|his|her"
@@ -84,7 +87,8 @@ OPENER = re.compile(
     r"|as a matter of fact|in reality|in truth|to be fair|to be clear|just fyi|fwiw|ngl|imo|also"
     r"|good to know|one more thing|another thing|so yeah|anyway so|as of (?:today|now|this \w+)|from now on"
     r"|for context|some context|some background|about me|a bit about me|little update|small update|life update"
-    r"|heads up|heads-up|[a-z]+-?wise|you (?:could|might|can) say(?: that)?|(?:my|the|our) (?:doctor|gp|allergist|dentist|vet|therapist|nurse)"
+    r"|heads up|heads-up|[a-z]+-?wise|i(?:'ve| have) always (?:said|thought|felt|believed|known|maintained)(?: that)?|at (?:home|work)|in (?:my|our) "
+    r"(?:family|house|household)|you (?:could|might|can) say(?: that)?|(?:my|the|our) (?:doctor|gp|allergist|dentist|vet|therapist|nurse)"
     r" (?:says|said|told me|confirmed|tells me)(?: that)?(?= (?:i|my)\b)|if i (?:had|have) to (?:pick|choose|name|say|decide)"
     r"(?: one)?|by now|in my (?:free|spare) time|after all|more and more|at last|at long last|good for me|thankfully|happily"
     r"|surprisingly|funnily enough|interestingly|weirdly|strangely|meanwhile|since then|until recently"

@@ -58,11 +58,15 @@ _OVER = re.compile(r"[\s,.!;?]*(?:$|(?:now|these|at|right|currently|since|for|to
                    r"|again|already|today|instead|,|\.|by|of|until|where|because|nowadays)\b)")  # fmt: skip
 
 
+_INSIDE = re.compile(
+    r"(?:(?:an?|our|my|this|that)\s(?:[a-z-]+\s){0,3}?(?:flat|apartment|house|room|studio|cottage|place|condo|farm|village|town"
+    r"|suburb)\s)?(?:in|near|at)\s(?:the\s(?:city|town|village)\sof\s)?"
+)
+
+
 def home(clause: Clause, at: int) -> Value | None:
     """A place: with a capital, or a well-known one in lower case."""
-    inside = re.compile(r"(?:in|near|at)\s(?:the\s(?:city|town|village)\sof\s)?").match(
-        clause.folded, at, clause.to
-    )
+    inside = _INSIDE.match(clause.folded, at, clause.to)
     at = inside.end() if inside else at
     found = values.place(clause, at)
     if found is None or _is_no_name(found.text):

@@ -126,6 +126,8 @@ def _list_end(clause: Clause, whole: Value) -> int:
 
 def place(clause: Clause, at: int) -> Value | None:
     """A place's name; in lower case only where nothing is written with capitals."""
+    kind = _SOMEBODY.match(clause.folded, at, clause.to)
+    at = kind.end() if kind else at
     found = _CAPITALS.match(clause.turn.text, at, clause.to)
     if found is not None:
         return _named(clause, found)
@@ -195,7 +197,7 @@ def organisation(clause: Clause, at: int) -> Value | None:
     if not article and not clause.lower:
         return None
     value = phrase(clause, at)
-    if value is None:
+    if value is None or _PERSONAL.search(value.text.lower()):
         return None
     if article:
         return value if 2 <= len(value.text.split()) <= 4 else None
@@ -203,6 +205,9 @@ def organisation(clause: Clause, at: int) -> Value | None:
     return value if plain and not value.text.endswith("ing") else None
 
 
+_PERSONAL = re.compile(
+    r"\b(?:boss|manager|guy|man|woman|person|friend|uncle|aunt|cousin|named|called)\b"
+)
 _NO_FIRM = _NO_PLACE | frozenset(
     "night nights noon midnight day days weekends work once least best first last fun free money "
     "cash hire rent food people kids children others everyone myself school university all both "
@@ -215,7 +220,7 @@ def job(clause: Clause, at: int, *, strong: bool = False) -> Value | None:
 
     ``strong``: the words before say that it is one, so an unknown word may be."""
     end = re.compile(
-        r"\s(?:at|for|in|with|of|from|and|by|on|to|here|through|since|after|i|we|my|these|now|right)\b"
+        r"\s(?:at|for|in|with|of|from|and|by|on|to|here|all|through|since|after|i|we|my|these|now|right)\b"
     ).search(clause.folded, at, clause.to)
     value = phrase(clause, at, to=end.start() if end else None)
     if value is None or len(value.text.split()) > 5:

@@ -153,6 +153,8 @@ JOBS = frozenset(
     "recruiter reporter researcher sailor salesman salesperson saleswoman scientist sculptor "
     "secretary singer soldier sommelier statistician surgeon surveyor tailor teacher technician "
     "therapist trainer translator trucker tutor undertaker vet veterinarian waiter waitress welder "
+    "lead supervisor foreman coordinator administrator specialist advisor adviser strategist planner bricklayer mason "
+    "roofer potter brewer cardiologist radiologist anaesthetist beekeeper gamekeeper choreographer cartographer "
     "writer zoologist student intern apprentice retiree student pensioner streamer youtuber".split()
 )
 LANGUAGES = frozenset(
