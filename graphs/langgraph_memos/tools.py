@@ -25,6 +25,7 @@ from langgraph_memos.version import Mark
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import AccessDenied, InvalidInput, MemosError, NotFound
 from memos_integrations.cube.header import Origin
+from memos_integrations.cube.outcomes import AddResult
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
 
@@ -48,10 +49,11 @@ def memory_tools(
     """``remember``, ``recall``, ``update_memory`` and ``forget`` for LangGraph's ``ToolNode``.
 
     They write to ``cube`` (the asker's home by default) and read ``read`` (that cube by default).
-    What the agent remembers is marked as its own inference. ``hold`` makes ``remember`` wait for
-    approval, as in ``RememberNode``; give each call a task of its own then, as ``memory_agent``
-    and ``create_agent`` do, because LangGraph tells the decisions of one task apart by their order
-    only. A refusal is an answer to the model, not an exception.
+    What the agent remembers is marked as its own inference, and ``update_memory`` never puts an
+    agent's words into a memory of the user's: it archives that one and keeps its own. ``hold``
+    makes ``remember`` wait for approval, as in ``RememberNode``; give each call a task of its own
+    then, as ``memory_agent`` and ``create_agent`` do, because LangGraph tells the decisions of one
+    task apart by their order only. A refusal is an answer to the model, not an exception.
     """
     own = _AgentMemory(mos, cube, cube if read is None else read, limit, hold, agent)
 
@@ -134,11 +136,40 @@ class _AgentMemory:
             return f"Nothing was changed: give a text of 1 to {_MAX_CHARS} characters."
         place, cube, found = self._own(memory, runtime)
         key = self._key(runtime, "update")
+        old = self._mos.get(memory, cube=cube, **place.asker.keywords())
+        if old.header.trust is Trust.USER:
+            return self._replace(old.id, text, place, cube, found, runtime)
         changed = self._mos.update(
             memory, text, cube=cube, idempotency_key=key, **place.asker.keywords()
         )
         said = f"updated {memory} to version {changed.version}"
         return self._wrote("update_memory", said, memory, place, found, runtime)
+
+    def _replace(
+        self,
+        memory: str,
+        text: str,
+        place: Place,
+        cube: CubeName | None,
+        found: int,
+        runtime: Runtime,
+    ) -> Command[Any]:
+        """The model's words as a memory of its own: a user's memory holds what the user said."""
+        key, who = self._key(runtime, "update"), place.asker.keywords()
+        with self._mos.pipeline(cube=cube, idempotency_key=key, **who) as both:
+            both.add(
+                {"role": "assistant", "content": text},
+                info={"replaces": memory},
+                trust=Trust.INFERENCE,
+                origin=Origin.INFERENCE,
+            )
+            both.archive(memory, reason="replaced by an agent")
+        added = both.results[0]
+        assert isinstance(added, AddResult)  # noqa: S101  -- what an add gives
+        made = added.id
+        return self._wrote(
+            "update_memory", f"replaced {memory} by {made}", made, place, found, runtime
+        )
 
     def forget(self, memory: str, runtime: Runtime) -> str | Command[Any]:
         place, cube, found = self._own(memory, runtime)

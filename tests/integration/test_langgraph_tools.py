@@ -63,6 +63,19 @@ both = pytest.mark.parametrize("ask", [answer, aanswer])
 
 
 @both
+def test_words_of_a_model_never_stand_in_a_memory_of_the_users(mos: MOS, ask: Any) -> None:
+    graph = graph_of(mos)
+    said = mos.add("I live in Porto.", user="alice").id
+    corrected = calling("update_memory", memory_id=said, text="Alice lives in Lyon.")
+    answered = ask(graph, corrected, who())
+    assert mos.get(said, user="alice").text == "I live in Porto."
+    assert mos.get(said, user="alice").header.state.value == "archived"
+    (made,) = [item for item in mos.list(user="alice") if item.id != said]
+    assert (made.text, made.header.trust.value) == ("Alice lives in Lyon.", "inference")
+    assert answered == f"replaced {said} by {made.id}"
+
+
+@both
 def test_agent_remembers_recalls_corrects_and_forgets(mos: MOS, ask: Any) -> None:
     graph = graph_of(mos)
     stored = ask(graph, calling("remember", text="Alice lives in Porto."), who())
