@@ -100,8 +100,9 @@ class MemOSStore(_Batches):
 
     Who asks is told by the running graph (``user_id``, ``agent_id`` of its configuration, or
     whom LangGraph's server logged in), else by ``user``, ``agent`` and ``principal`` here. Names
-    lie in the asker's own cube; ``cube`` names another for all of them, or is a function from a
-    namespace to one, such as ``user_of_first_segment``. Rights are asked for each operation.
+    lie in the asker's own cube; ``cube`` names another for all of them (made for ``user`` or
+    ``agent`` if it is not there), or is a function from a namespace to one, such as
+    ``user_of_first_segment``. Rights are asked for each operation.
     ``trust="inference"`` says that what is put is a model's own word and no user's.
     """
 
@@ -138,7 +139,7 @@ class MemOSStore(_Batches):
             self.mos = MOS(mos, principal=principal, embedder=model, settings=settings)
         self._sweeper = Sweeper(self.sweep_ttl)
         if isinstance(cube, str):
-            self._found(cube)
+            self._make_cube(cube)
 
     @classmethod
     def from_conn_string(
@@ -225,7 +226,7 @@ class MemOSStore(_Batches):
     def _run(self, ops: Sequence[EntryOp], asker: Asker) -> list[EntryResult]:
         return self.mos.entries(ops, session=asker.thread, **asker.keywords())
 
-    def _found(self, cube: str) -> None:
+    def _make_cube(self, cube: str) -> None:
         """Make the cube where it is not there yet; one of somebody else is asked per operation."""
         try:
             self.mos.create_cube(cube, **self._asker.keywords())
