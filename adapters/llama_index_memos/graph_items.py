@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from llama_index.core.graph_stores.types import ChunkNode, EntityNode, LabelledNode, Relation
 from pydantic import ValidationError
 
-from llama_index_memos.filters import Tree, meta_field
+from llama_index_memos.filters import Tree, every, meta_field, one_of
 from llama_index_memos.nodes import BLANK, filterable, key_of, source_of
-from memos_integrations.cube.embedded import Embedded
+from memos_integrations.cube.embedded import KEY_FIELD, Embedded
 from memos_integrations.cube.errors import InvalidInput, VaultDamaged
 from memos_integrations.cube.item import MemoryItem
 
 NODE: Final = "llama_index.graph_node"
 RELATION: Final = "llama_index.graph_relation"
+OF_NODES: Final[Tree] = {"info.kind": NODE}
+OF_RELATIONS: Final[Tree] = {"info.kind": RELATION}
 _CLASSES: Final[Mapping[str, type[LabelledNode]]] = {"entity": EntityNode, "chunk": ChunkNode}
 PartT = TypeVar("PartT", LabelledNode, Relation)
 _BULKY: Final = "_node_content"
@@ -92,6 +94,27 @@ def any_property(properties: Mapping[str, Any]) -> Tree:
         field = meta_field(key, "info.meta")
         parts.append({field: {"exists": False}} if value is None else {field: {"=": value}})
     return {"or": parts}
+
+
+def nodes_where(properties: dict[str, Any] | None, ids: Sequence[str] | None) -> Tree | None:
+    """The nodes of these ids with at least one of these properties."""
+    keys = None if ids is None else one_of(KEY_FIELD, [node_key(each) for each in ids])
+    return every(OF_NODES, keys, any_property(properties) if properties else None)
+
+
+def touching(ids: Sequence[str]) -> Tree:
+    """The relations that begin or end at one of these."""
+    return {"or": [one_of("info.from", ids), one_of("info.to", ids)]}
+
+
+def is_node(item: MemoryItem) -> bool:
+    """Whether the memory keeps a node, not a relation."""
+    return item.header.info.get("kind") == NODE
+
+
+def labels_of(items: Sequence[MemoryItem]) -> list[str]:
+    """The distinct labels of nodes or relations, sorted."""
+    return sorted({str(item.header.info.get("label")) for item in items})
 
 
 def _read(kind: type[PartT], given: dict[str, Any], item: MemoryItem) -> PartT:

@@ -21,16 +21,18 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index_memos.asker import delete_found, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
 from llama_index_memos.graph_items import (
-    NODE,
-    RELATION,
+    OF_NODES,
+    OF_RELATIONS,
     any_property,
-    node_key,
+    is_node,
+    labels_of,
     node_of,
     node_text,
+    nodes_where,
     relation_of,
     relation_text,
+    touching,
 )
-from memos_integrations.cube.embedded import KEY_FIELD
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
@@ -72,7 +74,7 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         self, properties: dict[str, Any] | None = None, ids: list[str] | None = None
     ) -> list[LabelledNode]:
         """The nodes of these ids that have at least one of these properties, oldest first."""
-        return [node_of(item) for item in self._items(_nodes(properties, ids))]
+        return [node_of(item) for item in self._items(nodes_where(properties, ids))]
 
     def get_triplets(
         self,
@@ -88,10 +90,10 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         if not (entity_names or relation_names or properties or ids):
             return []
         where = every(
-            _touching(entity_names) if entity_names else None,
+            touching(entity_names) if entity_names else None,
             one_of("info.label", relation_names) if relation_names else None,
             self._with_properties(properties) if properties else None,
-            _touching(ids) if ids else None,
+            touching(ids) if ids else None,
         )
         return self._triplets(where)
 
@@ -173,7 +175,7 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
             return [], []
         hits = self._mos.nearest(
             query.query_embedding,
-            filter=every(_nodes(None, query.node_ids or None), tree_of(query.filters)),
+            filter=every(nodes_where(None, query.node_ids or None), tree_of(query.filters)),
             limit=min(query.similarity_top_k, _MOST_HITS),
             **self._asker.of(),
         )
@@ -181,8 +183,8 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
 
     def get_schema(self, refresh: bool = False) -> dict[str, list[str]]:
         """The labels of the graph's nodes and relations."""
-        nodes, relations = self._items(_OF_NODES), self._items(_OF_RELATIONS)
-        return {"nodes": _labels(nodes), "relations": _labels(relations)}
+        nodes, relations = self._items(OF_NODES), self._items(OF_RELATIONS)
+        return {"nodes": labels_of(nodes), "relations": labels_of(relations)}
 
     # -- what they share -----------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         return found[::-1]
 
     def _triplets(self, where: Tree | None) -> list[Triplet]:
-        relations = [relation_of(item) for item in self._items(every(_OF_RELATIONS, where))]
+        relations = [relation_of(item) for item in self._items(every(OF_RELATIONS, where))]
         ends = {end for each in relations for end in (each.source_id, each.target_id)}
         nodes = {node.id: node for node in self.get(ids=list(ends))}
         return [
@@ -202,12 +204,12 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
 
     def _with_properties(self, properties: dict[str, Any]) -> Tree:
         holders = [node.id for node in self.get(properties=properties)]
-        return {"or": [any_property(properties), _touching(holders)]}
+        return {"or": [any_property(properties), touching(holders)]}
 
     def _new(self, frontier: list[str], seen: set[tuple[str, str, str]]) -> list[Triplet]:
         """The triplets at these nodes that were not seen before; they are seen then."""
         step: list[Triplet] = []
-        for each in self._triplets(_touching(frontier)):
+        for each in self._triplets(touching(frontier)):
             name = (each[0].id, each[1].id, each[2].id)
             if name not in seen:
                 seen.add(name)
@@ -221,14 +223,14 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         self, named: list[str], labels: list[str], properties: dict[str, Any]
     ) -> list[MemoryItem]:
         """The nodes and relations that a delete takes, with what hangs on the nodes."""
-        doomed = self._items(_nodes(None, named)) if named else []
+        doomed = self._items(nodes_where(None, named)) if named else []
         if properties:
-            doomed += self._items(_nodes(properties, None))
-            doomed += self._items(every(_OF_RELATIONS, any_property(properties)))
+            doomed += self._items(nodes_where(properties, None))
+            doomed += self._items(every(OF_RELATIONS, any_property(properties)))
         if labels:
-            doomed += self._items(every(_OF_RELATIONS, one_of("info.label", labels)))
-        gone = [str(item.header.info.get("id")) for item in doomed if _is_node(item)]
-        return doomed + (self._items(every(_OF_RELATIONS, _touching(gone))) if gone else [])
+            doomed += self._items(every(OF_RELATIONS, one_of("info.label", labels)))
+        gone = [str(item.header.info.get("id")) for item in doomed if is_node(item)]
+        return doomed + (self._items(every(OF_RELATIONS, touching(gone))) if gone else [])
 
     # -- the async half: the same bodies, in a thread ------------------------------------------
 
@@ -289,25 +291,3 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
     ) -> tuple[list[LabelledNode], list[float]]:
         """As ``vector_query``."""
         return await asyncio.to_thread(self.vector_query, query, **kwargs)
-
-
-_OF_NODES: Tree = {"info.kind": NODE}
-_OF_RELATIONS: Tree = {"info.kind": RELATION}
-
-
-def _nodes(properties: dict[str, Any] | None, ids: Sequence[str] | None) -> Tree | None:
-    keys = None if ids is None else one_of(KEY_FIELD, [node_key(each) for each in ids])
-    return every(_OF_NODES, keys, any_property(properties) if properties else None)
-
-
-def _touching(ids: Sequence[str]) -> Tree:
-    """The relations that begin or end at one of these."""
-    return {"or": [one_of("info.from", ids), one_of("info.to", ids)]}
-
-
-def _is_node(item: MemoryItem) -> bool:
-    return item.header.info.get("kind") == NODE
-
-
-def _labels(items: Sequence[MemoryItem]) -> list[str]:
-    return sorted({str(item.header.info.get("label")) for item in items})
