@@ -47,6 +47,7 @@ _MAX_ERROR_CHARS = 500
 _FIRST_PAUSE_SECONDS = 0.01
 _GROUP_SECONDS = 0.5  # cheap tasks share a commit, dear ones are not kept waiting for it
 _COMMIT_SECONDS = 0.04
+_STAND_BACK_SECONDS = 0.005  # long enough for another process to find the store free
 _MICROS = 1_000_000
 
 
@@ -284,6 +285,8 @@ class Worker(Generic[TxT]):
                 self._settle_each(prepared, error)
                 return
             prepared = prepared[done:]
+            if prepared:
+                time.sleep(_STAND_BACK_SECONDS)
 
     def _settle_each(self, prepared: Sequence[Prepared[TxT]], error: Exception) -> None:
         if len(prepared) == 1:

@@ -20,6 +20,7 @@ from memos_integrations.infrastructure.vault.connection import DRIVER_ERRORS, ma
 T = TypeVar("T")
 
 _MAX_BATCH = 256
+_ASK_AGAIN_SECONDS = 0.002
 _MAX_PASSED = 8
 """Commits that may come before a waiting unit of the background, so that it comes at all."""
 
@@ -171,15 +172,23 @@ class GroupCommit:
             self._connection.execute("RELEASE unit")
 
     def _begin(self) -> None:
-        # SQLite's own busy wait is unfair under load, so a timed-out BEGIN is tried again.
+        # SQLite's own busy wait sleeps longer and longer, up to 100 ms: too long to notice that
+        # another process left the file free for a moment. So it is asked again and again instead.
         deadline = time.monotonic() + self._lock_seconds
-        while True:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                shown = translate(error, self._path)
-                if not isinstance(shown, BackendUnavailable) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-            else:
-                return
+        (patience,) = self._connection.execute("PRAGMA busy_timeout").fetchone()
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while not self._has_begun(deadline):
+                time.sleep(_ASK_AGAIN_SECONDS)
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(patience)}")
+
+    def _has_begun(self, deadline: float) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            shown = translate(error, self._path)
+            if not isinstance(shown, BackendUnavailable) or time.monotonic() > deadline:
+                raise
+            return False
+        return True
