@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import InvalidInput
@@ -16,10 +15,10 @@ from memos_integrations.interface.importing import langgraph_items, letta_agents
 from memos_integrations.interface.importing.bringing import Bringer, Brought, Ready
 from memos_integrations.interface.importing.files import ImportLimits
 from memos_integrations.interface.importing.foreign import Foreign, Left, Records
+from memos_integrations.interface.importing.report import ImportReport, System
 from memos_integrations.interface.reader import as_enum
 from memos_integrations.interface.scope import CubeName, Scope
 
-System: TypeAlias = Literal["langgraph", "mem0", "letta"]
 Progress: TypeAlias = Callable[[float], None]
 _READERS: Final[dict[str, Callable[[Path, ImportLimits], Records]]] = {
     "langgraph": langgraph_items.read,
@@ -27,27 +26,6 @@ _READERS: Final[dict[str, Callable[[Path, ImportLimits], Records]]] = {
     "letta": letta_agents.read,
 }
 _BATCH = 100
-
-
-@dataclass(frozen=True, slots=True)
-class ImportReport:
-    """What came of an import, or with ``dry_run`` would come."""
-
-    system: System
-    cube: str
-    dry_run: bool
-    new: int = 0
-    changed: int = 0
-    """Said otherwise there than when they were imported before."""
-    unchanged: int = 0
-    left: dict[str, int] = field(default_factory=dict[str, int])
-    """What could not be taken over, why -> how often."""
-    masked: dict[str, int] = field(default_factory=dict[str, int])
-    """What was taken out of the words before storing, by kind."""
-    ids: tuple[str, ...] = ()
-    """The memories that are new or changed."""
-    task_ids: tuple[str, ...] = ()
-    """The fine stage; pass the report to ``wait`` to see it done."""
 
 
 class ImportVerb(Verbs):
@@ -158,3 +136,6 @@ def _add(done: Brought, more: Brought) -> None:
             counts[what] = counts.get(what, 0) + count
     done.ids += more.ids
     done.task_ids += more.task_ids
+
+
+__all__ = ["ImportReport", "ImportVerb", "System"]

@@ -15,6 +15,7 @@ from memos_integrations.infrastructure.vault.records import sweep as sweep_recor
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.base import Verbs
+from memos_integrations.interface.importing.report import ImportReport
 from memos_integrations.interface.scope import CubeName, Scope
 from memos_integrations.interface.time_verbs import require_cube
 from memos_integrations.operation.fine_task import reembed_cube
@@ -70,7 +71,7 @@ class TaskVerbs(Verbs):
 
     def wait(
         self,
-        what: AddResult | Changed | Ingested | str | None = None,
+        what: AddResult | Changed | Ingested | ImportReport | str | None = None,
         *,
         timeout_seconds: float = 60.0,
         progress: Callable[[float], None] | None = None,
@@ -86,7 +87,7 @@ class TaskVerbs(Verbs):
         Works the queue itself where no worker thread runs. Raises ``TaskFailed`` with the
         reason, or ``TaskTimeout``; the tasks go on all the same.
         """
-        if not isinstance(what, AddResult | Changed | Ingested | str | None):
+        if not isinstance(what, AddResult | Changed | Ingested | ImportReport | str | None):
             raise InvalidInput("wait takes the result of a write, the id of a task, or nothing")
         if isinstance(what, str):  # the id of somebody else's task tells nothing
             self.task_status(what, user=user, agent=agent, session=session, cube=cube)
@@ -187,7 +188,9 @@ class TaskVerbs(Verbs):
         """Write the waiting read traces (usage and audit of reads) now."""
         self._rooms.vault.flush_reads()
 
-    def _statuses(self, what: AddResult | Changed | Ingested | str | None) -> list[TaskStatus]:
+    def _statuses(
+        self, what: AddResult | Changed | Ingested | ImportReport | str | None
+    ) -> list[TaskStatus]:
         with self._rooms.vault.readers.snapshot() as connection:
             if what is None:
                 rows = connection.execute(

@@ -191,7 +191,8 @@ def test_what_mem0_gives_comes_with_its_times_its_scope_and_its_metadata(
     assert (header.source, header.info["imported_id"]) == ("import:mem0", RESULTS[0]["id"])
     (visit,) = mos.list(user="ann", session="visit-7")
     assert (visit.header.agent, visit.header.speaker) == ("nurse", "Ann")
-    mos.work()
+    mos.wait(done)
+    assert mos.facts("ann", user="ann")
     assert mos.search("peanuts", user="ann")[0].id == visit.id
 
 
@@ -507,8 +508,7 @@ def test_a_file_that_is_none_of_its_kind_is_refused_or_brings_nothing(
         "CREATE VIEW store AS SELECT 'a.b' prefix, 'k' key, '{}' value, 1 created_at, "
         "2 updated_at, NULL expires_at;",
         "CREATE VIRTUAL TABLE store USING fts5(prefix, key, value, created_at, updated_at);",
-        "CREATE TABLE store (prefix, key, created_at, updated_at, "
-        "value AS (hex(zeroblob(1000))));",
+        "CREATE TABLE store (prefix, key, created_at, updated_at, value AS (hex(zeroblob(1000))));",
         "CREATE TABLE other (x);",
     ],
     ids=["view", "virtual table", "computed column", "another table"],
