@@ -256,6 +256,21 @@ async def test_an_agent_keeps_and_corrects_memories_by_tools(mos: CountingMOS) -
     assert mos.list(user="ann") == []
 
 
+def test_a_correction_by_a_model_never_speaks_as_the_person(mos: CountingMOS) -> None:
+    spec = MemOSToolSpec(mos, user="ann")
+    mine = mos.add("My dog is called Rex", user="ann").id
+    assert mine is not None
+    done = spec.update_memory(mine, "Ann's dog is called Max")
+    assert done["id"] != mine
+    assert mos.get(done["id"], user="ann").header.trust.value == "inference"
+    assert mos.get(mine, user="ann").header.state.value == "archived"
+    assert [told["text"] for told in spec.recall("dog")] == ["Ann's dog is called Max"]
+    again = spec.update_memory(done["id"], "Ann's dog is called Moritz")
+    assert again["id"] == done["id"]
+    with pytest.raises(errors.NotFound):
+        spec.update_memory("no such id", "x")
+
+
 async def test_no_argument_of_a_model_reaches_another_memory(mos: CountingMOS) -> None:
     secret = mos.add("Ben's safe opens with a left turn", user="ben").id
     spec = MemOSToolSpec(mos, user="ann")
