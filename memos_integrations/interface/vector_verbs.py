@@ -91,7 +91,7 @@ class VectorReads(Reads):
         """The unit vectors of these memories by id, of those that have one and may be seen."""
         scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="get") as reading:
-            numbers = reading.numbers(items)
+            numbers = reading.numbers(texts(items, "items"))
             rows = self._visible(reading, [iid for iid, _ in numbers.values()])
             found = vectors_of(reading, rows)
         self._rooms.vault.shown(scope.principal, "get", rows, used=False)
@@ -147,6 +147,7 @@ class VectorVerbs(Writes, VectorReads):
         clean_name(model, "model")
         clean_reason(reason)
         scope = self._scope(user, agent, session, cube)
+        _ensure_embedded(texts)
         last = {each.key: each for each in texts}
         kept = builtins.list(last.values())
         drafts = [self._embedded(each, scope, as_enum(Trust, trust, "trust")) for each in kept]
@@ -220,6 +221,13 @@ class VectorVerbs(Writes, VectorReads):
             raise InvalidInput("a key that looks like a secret would be masked; choose another")
         draft.state = State.ACTIVATED.value
         return drafts[0]
+
+
+def _ensure_embedded(given: Sequence[Embedded]) -> None:
+    if not isinstance(given, Sequence) or not all(isinstance(each, Embedded) for each in given):
+        raise InvalidInput("texts must be a list of Embedded")
+    for each in given:
+        clean_name(each.key, "key")
 
 
 def _named(tx: Transaction, cube: CubeRow, keys: Sequence[str]) -> list[str]:
