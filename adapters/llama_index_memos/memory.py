@@ -57,6 +57,7 @@ class MemOSMemory(BaseMemory):
     recall_tokens: int = Field(default=DEFAULT_RECALL_TOKENS, ge=0)
     insert_method: InsertMethod = InsertMethod.USER
     _mos: MOS = PrivateAttr()
+    _asker: Asker = PrivateAttr()
     _chats: ChatRecords = PrivateAttr()
     _recalling: Recalling = PrivateAttr()
     _count: Count = PrivateAttr()
@@ -87,7 +88,7 @@ class MemOSMemory(BaseMemory):
         }
         fields.pop("session")
         super().__init__(**fields)
-        self._mos = mos
+        self._mos, self._asker = mos, asker
         self._chats = ChatRecords(
             chat_records(mos, user=user, agent=agent, cube=None, name="memory")
         )
@@ -172,11 +173,18 @@ class MemOSMemory(BaseMemory):
         return tokens_of(message, self._count)
 
     def _remember(self, puts: Sequence[Put]) -> None:
-        said = [each for put in puts if (each := remembered(put.message, nanos=put.nanos))]
-        if said:
-            self._mos.add(
-                said, user=self.user, agent=self.agent, cube=self.cube, session=self.session_id
-            )
+        """Keep what was said as memories; what the agent said is derived from what it was shown,
+        so that it goes stale or is erased with it."""
+        with self._mos.pipeline(**self._asker.of(session=self.session_id)) as keeping:
+            for put in puts:
+                to_bytes(put.message)  # what cannot be history is no memory either
+                said = remembered(put.message, nanos=put.nanos)
+                if put.message.role is MessageRole.USER:
+                    self._recalling.forget()
+                if said is not None:
+                    answers = said["role"] == "assistant"
+                    sources = self._recalling.sources() if answers else []
+                    keeping.add(said, derived_from=sources)
 
     def _recalled(self, query: str, shown: Sequence[Put], budget_tokens: int) -> str:
         """What memory says beside the messages that are shown anyway."""

@@ -48,6 +48,14 @@ class Recalling:
             kept = self._kept = self._recalled(query, turn, budget_tokens, where)
         return kept.text
 
+    def sources(self) -> list[str]:
+        """The memories shown in this turn that may still be shown: what an answer rests on."""
+        return [] if self._kept is None else list(self._now(self._kept))
+
+    def forget(self) -> None:
+        """Begin another turn."""
+        self._kept = None
+
     def _recalled(
         self, query: str, turn: object, budget_tokens: int, where: Mapping[str, Any] | None
     ) -> _Kept:
@@ -59,13 +67,16 @@ class Recalling:
 
     def _holds(self, kept: _Kept) -> bool:
         """Whether every memory of the block may still be shown, in the same words."""
+        return self._now(kept) == kept.words
+
+    def _now(self, kept: _Kept) -> dict[str, str]:
+        """The memories of the block that may be shown now, with their words."""
         if not kept.words:
-            return True
+            return {}
         asked = {"id": {"in": list(kept.words)}, "memory_type": {"exists": True}}
         items = self._mos.list(filter=asked, limit=len(kept.words), **self._asker.of())
-        now = {
+        return {
             item.id: item.text
             for item in items
             if item.header.state in SEARCHABLE and not item.header.stale
         }
-        return now == kept.words

@@ -127,6 +127,27 @@ def test_what_is_erased_within_a_turn_is_shown_no_more(mos: CountingMOS) -> None
     assert mos.contexts == 2
 
 
+async def test_an_answer_goes_with_the_memory_it_rests_on(mos: CountingMOS) -> None:
+    kept = mos.add("The alarm code of the house is 4711", user="ann").id
+    memory = MemOSMemory(mos, user="ann", session_id="s")
+    await agent_of(Script(says("It is 4711."))).run("What is the alarm code?", memory=memory)
+    await agent_of(Script(says("Hello to you."))).run("Hello", memory=memory)
+    receipt = mos.erase(kept, user="ann")
+    assert len(receipt.erased) >= 2
+    left = sorted(item.text for item in mos.list(user="ann"))
+    assert "It is 4711." not in left
+    assert "What is the alarm code?" in left
+
+
+def test_of_several_messages_all_are_kept_or_none(mos: CountingMOS) -> None:
+    memory = MemOSMemory(mos, user="ann", session_id="s")
+    odd = ChatMessage(role="user", content="odd", additional_kwargs={"x": object()})
+    for bad in (odd, user("a \x00 in it")):
+        with pytest.raises(errors.UsageError):
+            memory.put_messages([user("fine"), bad])
+    assert (memory.get_all(), mos.list(user="ann")) == ([], [])
+
+
 def test_the_conversation_itself_is_not_recalled_into_its_own_prompt(mos: CountingMOS) -> None:
     memory = MemOSMemory(mos, user="ann", session_id="s")
     memory.put(user("The parcel goes to shelf seven"))
