@@ -317,7 +317,7 @@ def test_generations_of_every_kind_come_back_as_they_were() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"threshold": 0.9}, {"embedding": Topics()}, {"embedding": Topics(), "threshold": 0.0}],
-    ids=str,
+    ids=["no embedding", "no threshold", "a threshold of nothing"],
 )
 def test_half_of_a_cache_by_meaning_is_refused(mos: MOS, wrong: Any) -> None:
     with pytest.raises(errors.UsageError):
