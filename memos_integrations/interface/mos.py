@@ -283,9 +283,7 @@ def _compose(
     counter = tokens or EstimatedTokens()
     scheduler = MemScheduler(vault, rules=_rules(settings))
     lines = HotLines(counter, max_bytes=settings.hot_bytes)
-    caches = Caches(
-        vault, memory_bytes=settings.kv_memory_bytes, disk_bytes=settings.kv_disk_bytes
-    )
+    caches = Caches(vault, memory_bytes=settings.kv_memory_bytes, disk_bytes=settings.kv_disk_bytes)
     for forgets in (lines.forget, caches.forget):
         vault.on_erase(forgets)
     given = GivenVectors()

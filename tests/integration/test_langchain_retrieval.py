@@ -206,7 +206,6 @@ def test_marginal_relevance_prefers_documents_unlike_each_other(mos: MOS) -> Non
         ({}, set(SUBJECTS)),
         (None, set(SUBJECTS)),
     ],
-    ids=str,
 )
 def test_filter_lets_exactly_what_passes_be_found(
     store: MemOSVectorStore, given: Any, passing: set[str]
@@ -226,7 +225,6 @@ def test_filter_lets_exactly_what_passes_be_found(
         "year = 1",
         {3: 4},
     ],
-    ids=str,
 )
 def test_filter_that_cannot_be_answered_is_an_error(store: MemOSVectorStore, wrong: Any) -> None:
     with pytest.raises(errors.InvalidFilter):
@@ -326,7 +324,6 @@ def test_all_documents_of_a_call_are_kept_or_none(store: MemOSVectorStore) -> No
         {"texts": ["a"], "batch_size": 0},
         {"texts": ["a"], "no_such_option": 1},
     ],
-    ids=str,
 )
 def test_documents_that_cannot_be_stored_are_refused(
     store: MemOSVectorStore, wrong: dict[str, Any]
