@@ -66,3 +66,16 @@ def test_team_shares_what_grants_allow(tmp_path: Path) -> None:
         "Refusals in the log: ['agent:critic']",
         "The log is intact: True",
     ]
+
+
+def test_memories_move_in_and_are_one_memory(tmp_path: Path) -> None:
+    assert printed("07_moving_in.py", tmp_path) == [
+        "True",
+        "To come: 2",
+        "Came: Maya prefers window seats",
+        "From mem0: 2025-02-01 import import",
+        "Again: 1",
+        "Found: Maya prefers window seats [entry:memories/maya/seat]",
+        "Found: The trip to Oslo starts on 3 May [entry:memories/maya/trip]",
+        "Tools: ['remember', 'recall', 'update_memory', 'forget']",
+    ]
