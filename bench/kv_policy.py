@@ -1,4 +1,4 @@
-"""``python -m bench.kv_policy``: prefill seconds saved at 15 % of the bytes, ours and by recency."""
+"""``python -m bench.kv_policy``: prefill saved by what is worth its bytes, and by recency."""
 
 from __future__ import annotations
 
