@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_table_tells_what_each_store_holds() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.store_conformance", "emptied", "empty_batch", "--all"],
@@ -37,6 +40,7 @@ class TestTheirs(BaseStoreTests):
 """
 
 
+@pytest.mark.slow
 def test_the_suite_runs_on_any_store_as_a_plugin_without_one_for_asyncio(tmp_path: Path) -> None:
     (tmp_path / "test_theirs.py").write_text(THIRD_PARTY)
     options = ["-p", "memos_integrations.testing.langgraph", "-p", "no:asyncio", "-p", "no:xdist"]

@@ -101,6 +101,7 @@ def ends(folder: Path) -> dict[str, list[int]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_turn_of_a_killed_process_is_remembered_once_when_it_goes_on(
     folder: Path, ends: dict[str, list[int]], point: str

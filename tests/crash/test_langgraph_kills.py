@@ -104,6 +104,7 @@ def opened(path: Path) -> MOS:
     return MOS(path, embedder=None, settings=Settings(worker=False))
 
 
+@pytest.mark.slow
 def test_consolidation_killed_between_enqueue_and_work_is_resumed_as_the_same_task(
     tmp_path: Path,
 ) -> None:
@@ -140,6 +141,7 @@ def test_consolidation_whose_process_died_is_done_by_whoever_opens_the_file(
         assert [i for i in mos.list(user="alice") if "summary" in i.header.tags]
 
 
+@pytest.mark.slow
 def test_memory_written_by_a_killed_node_is_written_once_when_it_is_resumed(
     tmp_path: Path,
 ) -> None:

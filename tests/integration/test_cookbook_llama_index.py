@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("llama_index.core", reason="the llama-index extra is not installed")
 
+pytestmark = pytest.mark.slow  # each recipe is a process of its own
 ROOT = Path(__file__).parents[2]
 OFFLINE = (
     "import runpy, socket, sys\n"

@@ -188,6 +188,7 @@ def test_classic_chain_is_given_its_memory(mos: MOS, classic: Any) -> None:
     assert "Chess." in {item.text for item in mos.list(user="alice")}
 
 
+@pytest.mark.slow
 def test_without_langchain_classic_the_shim_says_which_extra_is_missing() -> None:
     code = (
         "import sys\n"

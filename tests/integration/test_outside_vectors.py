@@ -145,6 +145,7 @@ def test_an_erase_empties_and_purges_the_engine(opened: Open, engine: DurableVec
     assert mos.check().sound
 
 
+@pytest.mark.slow
 def test_searches_go_on_while_the_engine_refuses_writes(tmp_path: Path) -> None:
     engine = Engine()
     engine.down = True

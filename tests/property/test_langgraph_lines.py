@@ -36,6 +36,7 @@ def remembering(mos: MOS) -> Any:
     return graph.compile(checkpointer=InMemorySaver())
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(places)
 def test_memory_at_a_checkpoint_is_what_was_said_on_its_path(steps: list[int]) -> None:
@@ -61,6 +62,7 @@ def test_memory_at_a_checkpoint_is_what_was_said_on_its_path(steps: list[int]) -
             ends.append(({"configurable": {**end, **WHO}}, path | {text}))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(places)
 def test_main_line_keeps_what_was_said_on_it_whatever_is_tried_on_forks(steps: list[int]) -> None:

@@ -31,6 +31,7 @@ def orders(begun: int = 0, running: tuple[int, ...] = ()) -> Iterator[tuple[tupl
             yield (("end", run), *rest)
 
 
+@pytest.mark.slow
 def test_no_result_is_served_for_newer_memory_than_it_was_made_of() -> None:
     quiet = Settings(worker=False, synchronous="normal")
     with MOS(None, embedder=None, settings=quiet) as mos:

@@ -131,7 +131,9 @@ def test_the_bytes_are_never_more_than_there_are(given_: list) -> None:  # type:
         assert held.used_bytes == sum(a.bytes for a in held._held.values()) <= 100
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))]
+)
 def test_more_prefill_is_saved_than_by_recency_on_each_kind_of_work(seed: int) -> None:
     for name, trace in traces(seed).items():
         capacity = share_of(trace, 0.15)

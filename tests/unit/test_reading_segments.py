@@ -53,6 +53,7 @@ def test_segments_lie_apart_in_order_and_hold_something(text: str) -> None:
         end = segment.to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shred", ["a. ", ".", "。", "- ", "\n", "1. ", "```", "😀 A", "Dr. "])
 def test_a_megabyte_is_cut_in_linear_time(shred: str) -> None:
     begun = time.process_time()
