@@ -13,6 +13,7 @@ import pytest
 
 from memos_integrations import MOS
 from memos_integrations.cube.acl import Principal
+from memos_integrations.cube.embedded import Embedded
 from memos_integrations.cube.errors import (
     AccessDenied,
     IdempotencyConflict,
@@ -713,6 +714,41 @@ def test_new_user_of_an_erased_name_inherits_no_grants(mos: MOS) -> None:
     item = add(mos, "words of a new person", user="alice")
     with pytest.raises(NotFound):
         mos.get(item, user="bob")
+
+
+def test_erase_of_a_subject_takes_the_cubes_and_grants_under_their_home(mos: MOS) -> None:
+    nodes, cubes = "users/al/nodes", [f"users/al/{n}" for n in ("nodes", "cache", "none", "file")]
+    node = [Embedded("k", "what only al should know", [1.0, 0.0])]
+    mos.put_embedded(node, model="m", user="al", cube=nodes)
+    mos.records("x", user="al", cube="users/al/cache").put({"k": b"what only al should know"})
+    mos.create_cube("users/al/none", user="al")
+    root = mos.acting(Principal(user="root", roles=frozenset({"admin"})))
+    root.records("x", cube="users/al/file").put({"k": b"put there by an admin"})
+    for cube in cubes:
+        root.share(to="bob", cube=cube)
+    receipt = mos.erase(subject="al", user="al")
+    assert (receipt.scan.found, receipt.counts["records"]) == (0, 2)
+    mos.put_embedded(node, model="another", user="al", cube=nodes)
+    for cube in cubes[1:]:
+        mos.create_cube(cube, user="al")
+    for cube in cubes:
+        with pytest.raises(AccessDenied):
+            mos.list(cube=cube, user="bob")
+
+
+def test_erase_of_a_subject_spares_homes_whose_names_begin_alike(mos: MOS) -> None:
+    others = {"al2": "users/al2", "al-": "users/al-/n", "AL": "users/AL/n", "a_": "users/a_/n"}
+    items = {user: add(mos, f"words of {user}", user=user, cube=c) for user, c in others.items()}
+    for user, cube in others.items():
+        mos.records("x", user=user, cube=cube).put({"k": b"kept"})
+        mos.create_cube(f"users/{user}/empty", user=user)
+        mos.share(to="bob", cube=cube, user=user)
+    add(mos, "words of al", user="al")
+    mos.erase(subject="al", user="al")
+    for user, cube in others.items():
+        assert mos.get(items[user], user="bob").text == f"words of {user}"
+        assert mos.records("x", user="bob", cube=cube).keys() == ["k"]
+        assert mos.list(user=user, cube=f"users/{user}/empty") == []
 
 
 def test_subject_is_erased_by_that_user_or_an_admin_only(mos: MOS) -> None:

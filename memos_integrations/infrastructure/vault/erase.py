@@ -186,14 +186,14 @@ def of_source(tx: Transaction, source: str, cids: Sequence[int]) -> list[int]:
 
 
 def of_subject(tx: Transaction, name: str, *, tenant: str, home: str, spoken: bool) -> list[int]:
-    """Item rows of a person: their home cube and what they own elsewhere.
+    """Item rows of a person: their home, the cubes under it, and what they own elsewhere.
 
     ``spoken`` takes what they said in memories of others too: a speaker is only a name that
     those others wrote down, so that is for an admin to decide.
     """
     rows = tx.execute(
         "SELECT i.iid FROM item i JOIN cube c ON c.cid = i.cid WHERE c.tenant = ?1 "
-        "AND (c.path = ?2 OR i.owner = ?3 OR (?5 AND EXISTS "
+        "AND (c.path = ?2 OR (c.path > ?2 || '/' AND c.path < ?2 || '0') OR i.owner = ?3 OR (?5 AND EXISTS "
         "(SELECT 1 FROM version v WHERE v.iid = i.iid AND v.speaker = ?4))) ORDER BY i.iid",
         (tenant, home, f"user:{name}", name, spoken),
     ).fetchall()
@@ -201,7 +201,11 @@ def of_subject(tx: Transaction, name: str, *, tenant: str, home: str, spoken: bo
 
 
 def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[str, int]:
-    """Take a person's name out of what stays: grants, actors, idempotency, an empty home cube."""
+    """Take a person's name out of what stays: grants, actors, idempotency, empty cubes at home.
+
+    A cube under the home starts with ``home/``; as a range of paths ('0' follows '/'), so that
+    case and the signs of LIKE never count and ``users/al`` never reaches ``users/al2``.
+    """
     actor = f"user:{name}"
     done = {
         "grants": tx.execute(
@@ -222,7 +226,8 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         ).rowcount,
     }
     done["cubes"] = tx.execute(
-        "DELETE FROM cube WHERE tenant = ? AND path = ? "
+        "DELETE FROM cube WHERE tenant = ?1 "
+        "AND (path = ?2 OR (path > ?2 || '/' AND path < ?2 || '0')) "
         "AND NOT EXISTS (SELECT 1 FROM item WHERE item.cid = cube.cid) "
         "AND NOT EXISTS (SELECT 1 FROM record WHERE record.cid = cube.cid)",
         (tenant, home),
@@ -231,8 +236,9 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
     tx.execute("DELETE FROM quarantine WHERE cid NOT IN (SELECT cid FROM cube)")
     # Whoever comes by that name later must not find it shared, nor be taken for a fork's base.
     done["grants on it"] = tx.execute(
-        "DELETE FROM access WHERE tenant = ?1 AND scope = ?2 "
-        "AND NOT EXISTS (SELECT 1 FROM cube WHERE tenant = ?1 AND path = ?2)",
+        "DELETE FROM access WHERE tenant = ?1 "
+        "AND (scope = ?2 OR (scope > ?2 || '/' AND scope < ?2 || '0')) "
+        "AND NOT EXISTS (SELECT 1 FROM cube WHERE tenant = ?1 AND path = access.scope)",
         (tenant, home),
     ).rowcount
     tx.execute(

@@ -67,12 +67,15 @@ DELETE FROM record WHERE rid IN (
     LIMIT :limit)
 
 -- name: of_subject
--- All that lies in the home, what they wrote elsewhere, and what forks copied of the home.
+-- All that lies in the home and under it, what they wrote elsewhere, and what forks copied of the
+-- home. '0' follows '/', so the range holds the paths that start with 'home/'.
 SELECT r.rid FROM record r JOIN cube c ON c.cid = r.cid
-WHERE c.tenant = :tenant AND (c.path = :home OR r.owner = :owner)
+WHERE c.tenant = :tenant AND (c.path = :home
+    OR (c.path > :home || '/' AND c.path < :home || '0') OR r.owner = :owner)
 UNION
 SELECT r.rid FROM record r JOIN cube c ON c.cid = r.copied
-WHERE r.copied <> 0 AND c.tenant = :tenant AND c.path = :home
+WHERE r.copied <> 0 AND c.tenant = :tenant AND (c.path = :home
+    OR (c.path > :home || '/' AND c.path < :home || '0'))
 
 -- name: of_session
 SELECT rid FROM record WHERE session = :session AND :cid IN (cid, copied)
