@@ -8,36 +8,17 @@ that a model writes is ever asked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from memos_integrations.cube.errors import AccessDenied, UsageError
+from memos_integrations.interface.asker import Asker, asker_in
 
 # LangGraph has no public word for it. The name in the config of every node is tested for.
 _CHECKPOINTER = "__pregel_checkpointer"
 
-
-class Keywords(TypedDict):
-    """Who asks, as every verb of ``MOS`` takes it."""
-
-    user: str | None
-    agent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """The scoping keywords of one run."""
-
-    user: str | None = None
-    agent: str | None = None
-    thread: str | None = None
-
-    def keywords(self) -> Keywords:
-        """For ``**`` in a call of a verb."""
-        return {"user": self.user, "agent": self.agent}
+__all__ = ["Asker", "asker_of", "has_checkpointer", "outer_task"]
 
 
 def asker_of(
@@ -54,28 +35,7 @@ def asker_of(
     logged in and no user named: the default user would then be everybody.
     """
     named: Mapping[str, Any] = (config or {}).get("configurable", {})
-    made_for = bound or Asker()
-    user = _the_one(
-        _identity(named, server),
-        made_for.user,
-        _told(context, "user_id"),
-        _told(named, "user_id"),
-    )
-    agent = made_for.agent or _told(context, "agent_id") or _told(named, "agent_id")
-    if user is None and agent is None and _on_server(named, server):
-        raise UsageError(
-            "on a server every run must say whose memory it is: set up authentication, or pass "
-            "config={'configurable': {'user_id': ...}}"
-        )
-    return Asker(user, agent, made_for.thread or _told(named, "thread_id"))
-
-
-def _the_one(*names: str | None) -> str | None:
-    """The user that all of these name who name one. Raises ``AccessDenied`` for two."""
-    said = list(dict.fromkeys(name for name in names if name is not None))
-    if len(said) > 1:
-        raise AccessDenied(f"this run names user {said[1]!r}, and is one of user {said[0]!r}")
-    return said[0] if said else None
+    return asker_in(named, context=context, server=server, bound=bound)
 
 
 def has_checkpointer() -> bool:
@@ -91,21 +51,3 @@ def outer_task(config: RunnableConfig | None = None) -> tuple[str | None, bool]:
     known = ensure_config(config).get("metadata", {})
     task, _, inner = str(known.get("langgraph_checkpoint_ns") or "").partition("|")
     return task or None, bool(inner)
-
-
-def _identity(named: Mapping[str, Any], server: object) -> str | None:
-    """Whoever LangGraph's server has authenticated."""
-    user = getattr(server, "user", None) or named.get("langgraph_auth_user")
-    return _told(user, "identity")
-
-
-def _on_server(named: Mapping[str, Any], server: object) -> bool:
-    return server is not None or "langgraph_auth_user" in named
-
-
-def _told(where: object, name: str) -> str | None:
-    """A name out of a mapping or an object, whichever a program keeps its context in."""
-    found = where.get(name) if isinstance(where, Mapping) else getattr(where, name, None)
-    if found is None or isinstance(found, str):
-        return found or None
-    return str(found)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 
 from langgraph_memos.asking import Asker, asker_of
+from memos_integrations.interface.asker import LOGGED_IN
 
 _IDENTITY: Final = ("user_id", "agent_id")
 _RUNTIME: Final = "__pregel_runtime"
@@ -33,9 +34,14 @@ class OwnedThread(str):
 
 def owner_of(config: RunnableConfig) -> Asker:
     """Who asks: what the run knows, else what the config names, else what the thread's name does
-    that was taken from one of ours."""
+    that was taken from one of ours.
+
+    Whoever is logged in goes along: a look at a state has no runtime that would know of it.
+    """
     named = config.get("configurable", {})
     thread = named.get("thread_id")
     known = thread.identity if isinstance(thread, OwnedThread) else {}
     said = {key: named[key] for key in _IDENTITY if named.get(key) is not None}
+    if LOGGED_IN in named:
+        said[LOGGED_IN] = named[LOGGED_IN]
     return asker_of({"configurable": {**known, **said}}, named.get(_RUNTIME))

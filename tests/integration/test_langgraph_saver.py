@@ -282,6 +282,35 @@ class Who:
     user_id: str
 
 
+class LoggedIn:
+    """A user as LangGraph's server knows it."""
+
+    identity = "mallory"
+
+
+@pytest.mark.parametrize("login", [LoggedIn(), {"identity": "mallory"}], ids=["object", "dict"])
+def test_whoever_is_logged_in_sees_and_changes_no_thread_of_another(
+    mos: MOS, run: Callable[..., Any], login: Any
+) -> None:
+    graph = echoing(MemOSSaver(mos))
+    run(graph, "invoke", said("my code is 4711"), who("alice"))
+    theirs: Any = who("alice")
+    theirs["configurable"]["langgraph_auth_user"] = login
+    for verb, *args in (
+        ("get_state", theirs),
+        ("get_state_history", theirs),
+        ("update_state", theirs, said("no")),
+        ("invoke", said("no"), theirs),
+    ):
+        with pytest.raises(AccessDenied, match="mallory"):
+            run(graph, verb, *args)
+    own: Any = {"configurable": {"thread_id": "t1", "langgraph_auth_user": login}}
+    assert run(graph, "get_state", own).values == {}
+    run(graph, "invoke", said("mine"), own)
+    assert texts(run(graph, "get_state", own).values) == ["mine", "heard mine"]
+    assert len(texts(run(graph, "get_state", who("alice")).values)) == 2
+
+
 def test_a_thread_belongs_to_the_user_that_the_context_of_its_run_names(
     mos: MOS, run: Callable[..., Any]
 ) -> None:
