@@ -34,6 +34,8 @@ Route: TypeAlias = Callable[[MemoryState], str]
 """Who speaks next: the name of a member, or ``"__end__"``."""
 _NOTE: Final = "note"
 _KEEP: Final = "keep"
+_JOINED: Final = "langgraph.team/joined"
+"""The records of who was granted its right on a shared cube."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ def memory_team(
     """A graph in which members answer in turn: what a person says is noted in the shared cube,
     each member recalls from it and from its own, and keeps its answer in both.
 
-    Founds what is missing: the shared ``cube``, owned by ``owner``, a home for each member, and
-    its grant. A member acts as ``agent:NAME`` for nobody, so it sees no user's home. ``route``
-    says who speaks next; by default each once, in order. Raises ``UsageError`` without members.
+    Founds what is missing: the shared ``cube``, owned by ``owner``, and a home for each member. A
+    member is granted its right once, when it joins: a team that is built again gives back nothing
+    that ``revoke`` took since; ``mos.share`` does. A member acts as ``agent:NAME`` for nobody, so
+    it sees no user's home. ``route`` says who speaks next; by default each once, in order. Raises
+    ``UsageError`` without members.
     """
     if not members or {_NOTE, _KEEP} & members.keys():
         raise UsageError(f"a team has members by name, none called {_NOTE!r} or {_KEEP!r}")
@@ -173,11 +177,22 @@ def _member(name: str, config: RunnableConfig) -> Asker:
 def _found(mos: MOS, members: Mapping[str, Member], cube: str, owner: str) -> None:
     if not any(each.path == cube for each in mos.cubes(user=owner)):
         mos.create_cube(cube, user=owner)
-    for name, member in members.items():
+    for name in members:
         home = home_path(user=None, agent=name)
         if not any(each.path == home for each in mos.cubes(agent=name)):
             mos.create_cube(home, agent=name)
-        mos.share(to=f"agent:{name}", permission=member.may, user=owner, cube=cube)
+    _grant(mos, members, cube, owner)
+
+
+def _grant(mos: MOS, members: Mapping[str, Member], cube: str, owner: str) -> None:
+    """Let those in who are new. Who ever was let in is known by a record of the shared cube: the
+    grants that stand do not tell a right that was taken from one never given."""
+    joined = mos.records(_JOINED, user=owner, cube=cube)
+    known = joined.get(list(members))
+    for name in members.keys() - known.keys():
+        may = members[name].may
+        mos.share(to=f"agent:{name}", permission=may, user=owner, cube=cube)
+        joined.put({name: may.encode()})
 
 
 def _each_once(names: Sequence[str]) -> Route:

@@ -325,6 +325,15 @@ def test_server_s_user_wins_and_nobody_is_not_the_default_user() -> None:
     assert asker_of({}, None).user is None
 
 
+def test_whoever_a_server_logged_in_is_asked_without_a_runtime_too() -> None:
+    login = {"langgraph_auth_user": {"identity": "mallory"}}
+    assert asker_of({"configurable": login}).user == "mallory"
+    with pytest.raises(errors.AccessDenied, match="alice"):
+        asker_of({"configurable": {"user_id": "alice", **login}})
+    with pytest.raises(errors.UsageError, match="whose memory"):
+        asker_of({"configurable": {"langgraph_auth_user": None}})
+
+
 # -- the agent ------------------------------------------------------------------------------------
 
 
@@ -493,6 +502,24 @@ def test_grant_that_is_revoked_ends_at_the_next_step(mos: MOS) -> None:
     state = team.get_state(who("maya", "t2")).values
     assert [w["status"] for w in state["written"]] == ["stored", "rejected"]
     assert "paint" not in str([m.content for m in critic.asked[1] if m.type == "system"])
+
+
+def test_team_that_is_built_again_gives_no_revoked_grant_back(mos: MOS) -> None:
+    team_of(mos, planner=Member(says("Monday.")), critic=Member(says("No.")))
+    mos.revoke(to="agent:critic", user="maya", cube="teams/acme")
+    team_of(mos, planner=Member(says("Monday.")), critic=Member(says("No.")))
+    with pytest.raises(errors.AccessDenied, match="teams/acme"):
+        mos.list(agent="critic", cube="teams/acme")
+    mos.list(agent="planner", cube="teams/acme")
+
+
+def test_member_that_joins_later_is_granted_its_right(mos: MOS) -> None:
+    mos.add("I have a home already.", agent="critic")
+    team_of(mos, planner=Member(says("Monday.")))
+    team_of(mos, planner=Member(says("Monday.")), critic=Member(says("No."), may="read"))
+    mos.list(agent="critic", cube="teams/acme")
+    with pytest.raises(errors.AccessDenied):
+        mos.add("I may only read.", agent="critic", cube="teams/acme")
 
 
 def test_person_without_a_grant_cannot_talk_into_the_team_s_memory(mos: MOS) -> None:
