@@ -134,6 +134,7 @@ class AsyncReads(_Rim[R_co]):
     count = _offloaded(Reads.count)
     version = _offloaded(Reads.version)
     changes_in = _offloaded(Reads.changes_in)
+    showable = _offloaded(Reads.showable)
     history = _offloaded(Reads.history)
     provenance = _offloaded(Reads.provenance)
     links = _offloaded(Reads.links)

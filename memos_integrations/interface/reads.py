@@ -36,6 +36,7 @@ from memos_integrations.interface.cubes import to_cube
 from memos_integrations.interface.reader import micros_of
 from memos_integrations.interface.reranking import POOL, reranked
 from memos_integrations.interface.scope import CubeName, Scope, Where
+from memos_integrations.interface.showable_verb import ShowableVerb
 from memos_integrations.interface.standing import nearness, sources_of, standing_rows
 from memos_integrations.interface.version_verb import VersionVerb
 from memos_integrations.operation.operator.question import Query
@@ -83,7 +84,7 @@ class Explanation:
     reasons: tuple[str, ...]
 
 
-class Reads(VersionVerb):
+class Reads(ShowableVerb, VersionVerb):
     """Search, context and looking things up, at one instant of the time machine."""
 
     def search(
@@ -391,7 +392,7 @@ class Reads(VersionVerb):
         asked = self._query(query)
         with self._reading(scope, action="search", instant=instant) as reading:
             cubes = self._cubes(reading, scope)
-            self._ensure_same_embedder(cubes)
+            self._ensure_same_embedder(reading, scope, cubes)
             return self._rooms.operator.search(reading, cubes, asked, where=where, limit=limit)
 
     def _standing(
@@ -416,12 +417,16 @@ class Reads(VersionVerb):
             for row in rows
         ]
 
-    def _ensure_same_embedder(self, cubes: Sequence[CubeRow]) -> None:
+    def _ensure_same_embedder(
+        self, reading: Reading, scope: Scope, cubes: Sequence[CubeRow]
+    ) -> None:
+        """Raise ``EmbedderMismatch``; of a closed cube not even that is told."""
         model = self._rooms.vault.model
         for cube in cubes:
             # Where vectors came with the texts, plain questions are answered by words.
             given = is_given(cube.embedding)
             if model and cube.embedding and cube.embedding != model and not given:
+                self._ensure_open(reading, scope, [cube])
                 raise EmbedderMismatch(
                     f"cube {cube.path} was embedded by {cube.embedding}, not {model}: open it "
                     "with that embedder, or re-embed it with mos.reembed(cube=...)"
