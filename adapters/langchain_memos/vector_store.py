@@ -230,11 +230,13 @@ class MemOSVectorStore(VectorStore):
         _refuse(unknown)
         near = self._near(embedding, max(k, fetch_k), filter)
         made = self.mos.vectors([hit.id for hit in near], cube=self._cube, **self._asker.keywords())
-        near = [hit for hit in near if hit.id in made]  # one may be deleted meanwhile
+        # Texts with details that are masked for who asks have no vector to compare: they come last.
+        rest = [hit for hit in near if hit.id not in made]
+        near = [hit for hit in near if hit.id in made]
         vectors = [made[hit.id] for hit in near]
         asked = np.asarray(embedding, np.float32)
         picked = maximal_marginal_relevance(asked, vectors, lambda_mult, k) if vectors else []
-        return [document_of(near[place].item) for place in picked]
+        return [document_of(hit.item) for hit in [*(near[n] for n in picked), *rest][:k]]
 
     def _select_relevance_score_fn(self) -> Any:
         return _relevance

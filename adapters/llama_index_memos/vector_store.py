@@ -165,6 +165,9 @@ class MemOSVectorStore(BasePydanticVectorStore):
         pool = int(kwargs.get("mmr_prefetch_k", max(_MMR_LEAST, factor * query.similarity_top_k)))
         hits = self._hits(vector, "", 1.0, where, pool)
         vectors = self._mos.vectors([hit.id for hit in hits], **self._asker.of())
+        # Texts with details that are masked for who asks have no vector to compare: they come last.
+        rest = [hit for hit in hits if hit.id not in vectors]
+        hits = [hit for hit in hits if hit.id in vectors]
         threshold = query.mmr_threshold
         scores, ids = get_top_k_mmr_embeddings(
             vector,
@@ -174,7 +177,8 @@ class MemOSVectorStore(BasePydanticVectorStore):
             mmr_threshold=kwargs.get("mmr_threshold") if threshold is None else threshold,
         )
         by_id = {hit.id: hit for hit in hits}
-        return _result([Hit(item=by_id[i].item, score=s) for s, i in zip(scores, ids, strict=True)])
+        varied = [Hit(item=by_id[i].item, score=s) for s, i in zip(scores, ids, strict=True)]
+        return _result([*varied, *rest][: query.similarity_top_k or None])
 
     def _hits(
         self,

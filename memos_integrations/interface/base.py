@@ -113,11 +113,15 @@ class Verbs:
     def _open_cubes(self, reading: Reading, scope: Scope) -> list[CubeRow]:
         """As ``_cubes``, refusing each one of which the principal may see nothing."""
         cubes = self._cubes(reading, scope)
+        self._ensure_open(reading, scope, cubes)
+        return cubes
+
+    def _ensure_open(self, reading: Reading, scope: Scope, cubes: Sequence[CubeRow]) -> None:
+        """Raise ``AccessDenied`` for a cube of which the principal may see nothing."""
         for gate in reading.governed.gates([cube.cid for cube in cubes]):
             hidden = gate.denied or not (gate.open or reading.governed.count(cids=[gate.cid]))
             if hidden:
                 raise refused_cube(scope.principal, gate.path)
-        return cubes
 
     def _item(self, reading: Reading, scope: Scope, item_id: str) -> Stored:
         """The item at the reading's instant. Raises ``NotFound`` where it may not be seen."""

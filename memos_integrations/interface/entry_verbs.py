@@ -158,7 +158,7 @@ class EntryReads(Reads):
         with self._reading(scope, action="entries") as reading:
             paths = dict.fromkeys(op.cube or scope.cube for op in reads.values())
             cubes = {path: self._entry_cube(reading, scope, path) for path in paths}
-            self._ensure_same_embedder([c for each in cubes.values() for c in each])
+            self._ensure_same_embedder(reading, scope, [c for each in cubes.values() for c in each])
             reader = EntryReader(search, reading, vectors)
             results = {n: reader.run(op, cubes[op.cube or scope.cube]) for n, op in reads.items()}
         rooms.vault.shown(scope.principal, "entries", reader.seen.rows, cubes=list(paths))

@@ -21,7 +21,7 @@ from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.ports import Matrix, Vector
 from memos_integrations.infrastructure.backends.embedders import unit_rows
-from memos_integrations.infrastructure.vault.rows import to_item
+from memos_integrations.infrastructure.vault.rows import Stored, hides_nothing, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import clean_reason, texts
 from memos_integrations.interface.reader import About, Turn, as_enum
@@ -58,13 +58,15 @@ class VectorReads(Reads):
 
         The score is ``balance`` times the cosine with the vector that came with the memory, and
         the rest times the share of the words it holds. ``balance`` is 1 without words and 0
-        without a vector. Exact; the filter and the rights come first, so neither costs hits.
+        without a vector. Exact; the filter and the rights come first, so neither costs hits. A
+        vector that came with a text was made of all its words, so its score weighs those too that
+        are masked for who asks.
         """
         check_query(words, limit)
         sought = _sought(vector, words, balance)
         scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="search") as reading:
-            cubes = self._cubes(reading, scope)
+            cubes = self._open_cubes(reading, scope)  # of a closed one not even the model is told
             _ensure_comparable(cubes, sought.vector)
             near = nearest(
                 self._rooms.vault,
@@ -88,12 +90,16 @@ class VectorReads(Reads):
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> dict[str, builtins.list[float]]:
-        """The unit vectors of these memories by id, of those that have one and may be seen."""
+        """The unit vectors of these memories by id, of those that have one and may be seen whole.
+
+        A vector that came with a text was made of all its words: who is shown some of them masked
+        does not get it, as words can be read back out of a vector.
+        """
         scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="get") as reading:
             numbers = reading.numbers(texts(items, "items"))
             rows = self._visible(reading, [iid for iid, _ in numbers.values()])
-            found = vectors_of(reading, rows)
+            found = vectors_of(reading, [row for row in rows if _tells_no_more(row, scope)])
         self._rooms.vault.shown(scope.principal, "get", rows, used=False)
         return found
 
@@ -221,6 +227,14 @@ class VectorVerbs(Writes, VectorReads):
             raise InvalidInput("a key that looks like a secret would be masked; choose another")
         draft.state = State.ACTIVATED.value
         return drafts[0]
+
+
+def _tells_no_more(row: Stored, scope: Scope) -> bool:
+    """Whether the vector of a memory says nothing that is masked in it for who asks.
+
+    Our own embedders see the masked words only.
+    """
+    return not is_given(row.embedding) or hides_nothing(row, scope.principal)
 
 
 def _ensure_embedded(given: Sequence[Embedded]) -> None:

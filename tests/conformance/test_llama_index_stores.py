@@ -34,6 +34,7 @@ from memos_integrations.testing.llama_index import (
     VectorStoreTests,
 )
 from memos_integrations.testing.llama_index.memory import words
+from memos_integrations.testing.llama_index.vector_store import asking, node
 
 MODE = VectorStoreQueryMode
 
@@ -62,6 +63,16 @@ class TestVectorStore(OnMOS, VectorStoreTests):
 
     def make(self) -> BasePydanticVectorStore:
         return MemOSVectorStore(self.mos, user=self.user)
+
+    def test_varied_results_hold_what_is_masked_for_the_reader_last(self) -> None:
+        masked = node("masked", [1.0, 0.1], text="mail maya@example.org")
+        self.make().add([masked, node("a", [1.0, 0.2]), node("far", [0.8, -0.6])])
+        cube = f"users/{self.user}/nodes"
+        self.mos.share(to="reader", user=self.user, cube=cube)
+        found = MemOSVectorStore(self.mos, user="reader", cube=cube).query(
+            asking(top=3, mode=MODE.MMR)
+        )
+        assert [found.ids[-1], len(found.ids)] == ["masked", 3]
 
 
 class TestVectorFilters(OnMOS, VectorFilterTests):

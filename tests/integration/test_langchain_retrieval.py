@@ -350,6 +350,17 @@ def test_store_of_another_model_is_refused(mos: MOS, store: MemOSVectorStore) ->
         other.similarity_search("chess")
 
 
+def test_varied_results_hold_what_is_masked_for_the_reader_last(
+    mos: MOS, store: MemOSVectorStore
+) -> None:
+    store.add_texts(["chess with maya@example.org"], ids=["masked"])
+    mos.share(to="bob", user="alice", cube=store.cube)
+    bobs = MemOSVectorStore(Subjects(), mos=mos, user="bob", cube=store.cube)
+    varied = bobs.max_marginal_relevance_search("chess", k=5)
+    assert len(varied) == 5
+    assert varied[-1].page_content == "chess with [personal:email]"
+
+
 def test_retriever_of_the_store_knows_every_kind_of_search(store: MemOSVectorStore) -> None:
     plain = store.as_retriever(search_kwargs={"k": 1, "filter": {"lang": "de"}})
     assert ids(plain.invoke("chess")) == ["cello"]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memos_integrations import MOS, Settings, errors
+from memos_integrations import MOS, Principal, Settings, errors
 from memos_integrations.cube.embedded import Embedded
+from memos_integrations.testing.fakes import FakeEmbedder
 
 CUBE = "users/ann/nodes"
 NODES = [
@@ -166,3 +167,49 @@ def test_a_dump_carries_the_vectors_to_a_memory_with_another_model(
     with MOS(None, embedder=Letters(), settings=Settings(worker=False)) as other:
         other.load(tmp_path / "nodes.memcube", user="ann", cube=CUBE, trusted=True)
         assert other.nearest([1, 0, 0], user="ann", cube=CUBE)[0].score == pytest.approx(1)
+
+
+def test_strangers_learn_no_embedder_of_a_closed_cube_and_their_try_is_noted(mos: MOS) -> None:
+    put(mos, *NODES)
+    with pytest.raises(errors.AccessDenied):
+        mos.nearest([1, 0], user="ben", cube=CUBE)
+    (line,) = [each for each in mos.audit(user="ann", cube=CUBE) if each.outcome == "denied"]
+    assert (line.actor, line.action) == ("user:ben", "search")
+
+
+def test_strangers_learn_no_embedder_by_a_plain_search_or_a_vector_either(tmp_path: Path) -> None:
+    file, quiet = tmp_path / "m.db", Settings(worker=False)
+    with MOS(file, embedder=Letters(), settings=quiet) as first:
+        first.add("the cat sat on the mat", user="ann")
+        first.work()
+    with MOS(file, embedder=FakeEmbedder(), settings=quiet) as second:
+        for ask in (lambda **w: second.search("cat", **w), lambda **w: second.nearest([1, 0], **w)):
+            with pytest.raises(errors.AccessDenied):
+                ask(user="ben", cube="users/ann")
+            with pytest.raises(errors.EmbedderMismatch, match="letters"):
+                ask(user="ann")
+
+
+def test_vectors_of_words_that_are_masked_for_a_reader_are_not_handed_out(mos: MOS) -> None:
+    mail = "mail me at maya@example.org"
+    ids = put(
+        mos,
+        Embedded("a", mail, [1, 0, 0]),
+        Embedded("b", "plain", [0, 1, 0], data={"from": mail}),
+        Embedded("c", "plain too", [0, 0, 1], info={"from": mail}),
+        Embedded("d", "the dog ran home", [1, 1, 0]),
+    )
+    mos.share(to="ben", user="ann", cube=CUBE)
+    assert mos.vectors(ids, user="ann", cube=CUBE).keys() == set(ids)
+    assert mos.vectors(ids, user="ben", cube=CUBE).keys() == {ids[3]}
+    cleared = mos.acting(Principal(user="ben", clearances=frozenset({"personal"})))
+    assert cleared.vectors(ids, cube=CUBE).keys() == set(ids)
+
+
+def test_vectors_of_our_own_embedder_hold_masked_words_and_are_handed_out() -> None:
+    with MOS(None, embedder=Letters(), settings=Settings(worker=False)) as mos:
+        item = mos.add("mail me at maya@example.org", user="ann").id
+        mos.work()
+        mos.share(to="ben", user="ann")
+        found = mos.vectors([item], user="ben", cube="users/ann")
+        assert found[item] == pytest.approx(mos.vectors([item], user="ann")[item])

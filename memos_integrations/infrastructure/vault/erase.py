@@ -193,7 +193,8 @@ def of_subject(tx: Transaction, name: str, *, tenant: str, home: str, spoken: bo
     """
     rows = tx.execute(
         "SELECT i.iid FROM item i JOIN cube c ON c.cid = i.cid WHERE c.tenant = ?1 "
-        "AND (c.path = ?2 OR (c.path > ?2 || '/' AND c.path < ?2 || '0') OR i.owner = ?3 OR (?5 AND EXISTS "
+        "AND (c.path = ?2 OR (c.path > ?2 || '/' AND c.path < ?2 || '0') "
+        "OR i.owner = ?3 OR (?5 AND EXISTS "
         "(SELECT 1 FROM version v WHERE v.iid = i.iid AND v.speaker = ?4))) ORDER BY i.iid",
         (tenant, home, f"user:{name}", name, spoken),
     ).fetchall()

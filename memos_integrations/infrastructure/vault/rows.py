@@ -111,6 +111,13 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
     )
 
 
+def hides_nothing(row: Stored, principal: Principal) -> bool:
+    """Whether ``principal`` is shown the words, the payload and the info as they are stored."""
+    shown = to_item(row, principal)
+    stored = (row.text or "", _loads(row.data), _loads(row.info) or {})
+    return (shown.text, shown.data, shown.header.info) == stored
+
+
 def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -> Header:
     created = from_micros(row.created)
     # Most memories were never changed, and tell of the moment they were told in.
