@@ -135,6 +135,7 @@ class AsyncReads(_Rim[R_co]):
     version = _offloaded(Reads.version)
     changes_in = _offloaded(Reads.changes_in)
     showable = _offloaded(Reads.showable)
+    list_showable = _offloaded(Reads.list_showable)
     history = _offloaded(Reads.history)
     provenance = _offloaded(Reads.provenance)
     links = _offloaded(Reads.links)

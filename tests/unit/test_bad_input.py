@@ -111,7 +111,7 @@ VERBS = (
     *("entries", "read_entries", "put_entry", "get_entry", "delete_entry", "find_entries"),
     "entry_namespaces",
     *("nearest", "vectors", "embedded", "put_embedded", "version", "changes_in"),
-    "showable",
+    *("showable", "list_showable"),
 )
 NOT_ASKED = {
     "blobs": "made by put_blob, refused by type before",

@@ -26,7 +26,11 @@ def mos(clock: ManualClock) -> Iterator[MOS]:
 
 
 def shown(mos: MOS, *items: str, user: str = "ann") -> list[str]:
-    return [item.id for item in mos.showable(items, user=user)]
+    found = [item.id for item in mos.showable(items, user=user)]
+    # The list of all has one rule with it.
+    listed = {item.id for item in mos.list_showable(user="ann", limit=99)}
+    assert user != "ann" or set(found) == listed & set(items)
+    return found
 
 
 def stale(mos: MOS, item: str) -> str:
@@ -93,12 +97,28 @@ def test_a_cube_and_a_session_narrow_what_is_shown(mos: MOS) -> None:
     mos.create_cube("teams/port", user="ann")
     home = mos.add("the harbour keeps the boats", user="ann", session="s").id
     team = mos.add("the crane is broken", user="ann", cube="teams/port").id
-    assert shown(mos, home, team, home, "unknown") == [home, team]
+    both = mos.showable([home, team, home, "unknown"], user="ann")
+    assert [item.id for item in both] == [home, team]
     only = mos.showable([home, team], user="ann", cube="teams/port")
     assert [item.id for item in only] == [team]
     assert [i.id for i in mos.showable([home, team], user="ann", session="s")] == [home]
     with pytest.raises(errors.AccessDenied):
         mos.showable([home], user="ann", cube="teams/none")
+
+
+def test_what_may_be_shown_is_listed_newest_first_page_by_page(
+    mos: MOS, clock: ManualClock
+) -> None:
+    kept: list[str | None] = []
+    for n in range(5):
+        clock.advance(seconds=1)
+        kept.append(mos.add(f"note {n}", user="ann", source="web" if n == 3 else None).id)
+    mos.quarantine("web", user="ann")
+    named = {"text": {"contains": "note"}}
+    found = mos.list_showable(user="ann", filter=named, limit=2, offset=1)
+    assert [item.id for item in found] == [kept[2], kept[1]]
+    with pytest.raises(errors.AccessDenied):
+        mos.list_showable(user="ben", cube="users/ann")
 
 
 def test_the_past_shows_what_was_valid_then(mos: MOS, clock: ManualClock) -> None:
