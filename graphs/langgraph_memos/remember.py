@@ -6,6 +6,8 @@ every thread; LangGraph offloads it to a thread in an asynchronous run.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
@@ -35,11 +37,11 @@ _Held = list[tuple[int, AnyMessage, str]]
 class RememberNode:
     """Remembers the messages that are new in this thread: ``{"written": [...]}``, one per message.
 
-    Written once however often the node is retried or resumed: the key is thread, checkpoint
-    namespace and task. On a fork of the thread they go to a branch of the cube. What a model
-    answered is kept as derived from the memories it rests on, so it turns stale when they change;
-    quotes are not kept, they are memories already. What ``hold`` gives a reason for waits for
-    approval by ``interrupt``. ``roles`` are the kinds of messages to remember, such as
+    Written once however often the node is retried, resumed or begun anew: the key is the thread,
+    the cube and the message with its id. On a fork of the thread they go to a branch of the cube.
+    What a model answered is kept as derived from the memories it rests on, so it turns stale when
+    they change; quotes are not kept, they are memories already. What ``hold`` gives a reason for
+    waits for approval by ``interrupt``. ``roles`` are the kinds of messages to remember, such as
     ``("human",)``; by default all but system messages and what the memory's own tools said; nodes
     for different roles stand side by side, not one after the other. When the memory's queue is
     full, a run with a control is asked to drain. A message may carry its own time in
@@ -143,6 +145,8 @@ class Writing:
             return {}
         if not any(_holds_something(message) for _, message in numbered):
             return {n: refused("the message is empty") for n, _ in numbered}
+        if not about and self._asker.thread and all(each.id for _, each in numbered):
+            return {n: self._one(each) for n, each in numbered}
         try:
             done = self._mos.add(
                 [_message(each) for _, each in numbered],
@@ -155,6 +159,30 @@ class Writing:
         except NotFound:  # what it rests on was erased, or is hidden from the asker by now
             return {n: refused("what it rests on is gone") for n, _ in numbered}
         return dict(zip((n for n, _ in numbered), _written(done), strict=True))
+
+    def _one(self, message: AnyMessage) -> Written:
+        """What became of a message of the thread, written once in it whichever task writes it.
+
+        A process may die after the write and before the checkpoint that tells of it; where the
+        thread then goes on with a new message, LangGraph begins another task.
+        """
+        if not _holds_something(message):
+            return refused("the message is empty")
+        told = _message(message)
+        known = [self._asker.thread, str(self._cube), _plain(told)]
+        digest = hashlib.sha256(json.dumps(known, default=str).encode("utf-8", "surrogatepass"))
+        done = self._mos.add(
+            [told],
+            session=self._asker.thread,
+            cube=self._cube,
+            idempotency_key=f"langgraph:message:{digest.hexdigest()}",
+            **self._asker.keywords(),
+        )
+        return _written(done)[0]
+
+
+def _plain(told: SimpleNamespace) -> dict[str, Any]:
+    return dict(sorted(vars(told).items()))
 
 
 def _decided(

@@ -97,6 +97,7 @@ def test_no_acknowledged_add_is_lost_while_writers_and_workers_are_killed(
         writers = [
             child(_WRITER, path, journal, journal.stem, round_ * 1000, 1000) for journal in journals
         ]
+        wait_for(journals, more=2 * BOUND)  # with nobody at work, so that the bound is felt
         worker = child(_WORKER, path)
         wait_for(journals, more=dice.randint(BOUND, 3 * BOUND))
         time.sleep(dice.uniform(0.0, 0.1))
@@ -107,7 +108,7 @@ def test_no_acknowledged_add_is_lost_while_writers_and_workers_are_killed(
     assert len(acknowledged) > 4 * BOUND
     assert any(line["reason"] for line in acknowledged)  # the bound was felt
     with MOS(path, embedder=FakeEmbedder(), settings=SETTINGS) as mos:
-        mos.work()
+        mos.wait()  # also for the leases of the dead
         held = {item.header.id: item for item in mos.list(user="ann", limit=100_000)}
         assert mos.check().sound
     assert [line for line in acknowledged if line["id"] not in held] == []
