@@ -6,6 +6,7 @@ memories are read as every other verb reads them, so nobody is handed more than 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import render
 from memos_integrations.interface.reads import check_query
 from memos_integrations.interface.scope import CubeName, Where
+from memos_integrations.interface.standing import sources_of
 from memos_integrations.operation.transform.prompt import Question, parts_of, prompt_of
 
 if TYPE_CHECKING:
@@ -93,10 +95,12 @@ class ActivationVerbs(Verbs):
         from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
 
         tenant = self._principal.tenant
-        here = transform.at(model, tokenizer, tenant=tenant, salt=self._salt(tenant))
+        here = transform.at(model, tokenizer, tenant=tenant, secret=self._secret(tenant))
         items = self._memories(user, agent, session, cube, filter)
         if composition == "exact":
-            prompt = prompt_of(tokenizer, memory_text(items), query, rendering=rendering)
+            text = memory_text(items, control_tokens(tokenizer))
+            prompt = prompt_of(tokenizer, text, query, rendering=rendering)
+            here = here.within({item.cube for item in items})
             done = transform.prefill(keeper, here, prompt, _sources(items))
         else:
             done = _linked(keeper, here, tokenizer, items, query, rendering)
@@ -122,18 +126,20 @@ class ActivationVerbs(Verbs):
         with self._reading(scope, action="activate") as reading:
             cids = [each.cid for each in self._open_cubes(reading, scope)]
             rows = reading.governed.listing(
-                cids=cids, pick="told", where=where, limit=_MOST + 1, offset=0
+                cids=cids, pick="searchable", where=where, limit=_MOST + 1, offset=0
             )
+            drawn = sources_of(reading, rows)
         if len(rows) > _MOST:
             raise InvalidInput(
                 f"more than {_MOST} memories are no prompt: name a cube, a session or a filter"
             )
         self._rooms.vault.shown(scope.principal, "activate", rows, cubes=scope.cubes)
-        items = [to_item(row, scope.principal) for row in rows if row.state != "archived"]
+        # What restates the words of another memory is in the prompt by those words already.
+        items = [to_item(row, scope.principal) for row in rows if row.iid not in drawn]
         return tuple(sorted(items, key=lambda item: (item.header.time, item.id)))
 
-    def _salt(self, tenant: str) -> str:
-        """A secret of the tenant's, so that equal prompts of two tenants share nothing."""
+    def _secret(self, tenant: str) -> str:
+        """Of the tenant alone, so that equal prompts of two tenants share nothing."""
         with self._rooms.vault.readers.snapshot() as connection:
             known = artifacts.salt_of(connection, tenant)
         if known is not None:
@@ -155,15 +161,33 @@ def _linked(
     cubes: dict[str, list[MemoryItem]] = {}
     for item in items:
         cubes.setdefault(item.cube, []).append(item)
-    texts = [memory_text(each) for each in cubes.values()]
+    control = control_tokens(tokenizer)
+    texts = [memory_text(each, control) for each in cubes.values()]
     parts = parts_of(tokenizer, texts, query, rendering=rendering)
-    return linked(keeper, here, parts, [_sources(each) for each in cubes.values()])
+    return linked(keeper, here, parts, {name: _sources(each) for name, each in cubes.items()})
 
 
 def _sources(items: Sequence[MemoryItem]) -> tuple[Source, ...]:
     return tuple(Source(each.id, each.version) for each in items)
 
 
-def memory_text(items: Sequence[MemoryItem]) -> str:
-    """The memories as the lines that ``context`` writes, under one heading."""
-    return "\n".join([HEADING, *map(render, items)])
+def memory_text(items: Sequence[MemoryItem], control: re.Pattern[str]) -> str:
+    """The memories as the lines that ``context`` writes, under one heading.
+
+    Words of a memory that are a control token of the model are parted by a joiner that is not
+    seen: a memory must not be able to end its own turn and begin another.
+    """
+    lines = (control.sub(_parted, render(item)) for item in items)
+    return "\n".join([HEADING, *lines])
+
+
+def control_tokens(tokenizer: Any) -> re.Pattern[str]:
+    """What a tokenizer reads as one control token, wherever it stands in a text."""
+    known = {str(each) for each in getattr(tokenizer, "all_special_tokens", ())}
+    added: dict[str, int] = getattr(tokenizer, "get_added_vocab", dict)()
+    names = sorted((name for name in {*known, *added} if len(name) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, names)) or r"(?!)")
+
+
+def _parted(found: re.Match[str]) -> str:
+    return f"{found[0][0]}\u2060{found[0][1:]}"

@@ -5,7 +5,7 @@ Called by the facade, calls the keeper. Needs torch (extra ``activation``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from memos_integrations.infrastructure.activation import compose
@@ -30,14 +30,17 @@ class Chunk:
 
 
 def linked(
-    keeper: Keeper, here: At, parts: Parts, sources: Sequence[tuple[Source, ...]]
+    keeper: Keeper, here: At, parts: Parts, sources: Mapping[str, tuple[Source, ...]]
 ) -> Prefilled:
-    """The prompt of these parts, each found or computed by itself, its beginnings linked anew."""
+    """The prompt of these parts, each found or computed by itself, its beginnings linked anew.
+
+    ``sources`` are what each part was made of, by its cube, in the order of the parts.
+    """
     compose.ensure_movable(here.model)
     keeper.forget_stale()
     made = [
-        _chunk(keeper, here, parts.lead, Chunk(tokens, of))
-        for tokens, of in zip(parts.chunks, sources, strict=True)
+        _chunk(keeper, here.within([cube]), parts.lead, Chunk(tokens, of))
+        for tokens, (cube, of) in zip(parts.chunks, sources.items(), strict=True)
     ]
     done = compose.linked(here.model, [kept for kept, _ in made], parts.tail, lead=len(parts.lead))
     computed = sum(len(kept.tokens) for kept, new in made if new)

@@ -173,8 +173,15 @@ class Keeper:
             return
         ref = self._vault.blobs.put(codec.dump(stored.kept))
         new = _new_artifact(stored, ref.sha256)
-        self._vault.maintain(lambda tx: artifacts.add(tx, new, tenant=tenant))
-        self.keep(replace(stored, on_disk=True))
+        if self._vault.maintain(lambda tx: artifacts.add(tx, new, tenant=tenant)):
+            self.keep(replace(stored, on_disk=True))
+            return
+        # A source went while the file was written: an erase did not know of this file.
+        self._shelf.forget([stored.key])
+        with self._vault.readers.snapshot() as connection:
+            used = artifacts.blob_used(connection, ref.sha256)
+        if not used:
+            self._vault.blobs.erase(ref.sha256)
 
     def _discard(self, keys: Sequence[Digest] | None) -> None:
         for sha256 in self._vault.maintain(lambda tx: artifacts.take_out(tx, keys)):

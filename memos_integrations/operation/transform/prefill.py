@@ -6,7 +6,8 @@ what is served was made of exactly these tokens under exactly this model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memos_integrations.infrastructure.activation import codec
@@ -19,6 +20,7 @@ from memos_integrations.infrastructure.activation.identity import (
     BLOCK_TOKENS,
     Digest,
     block_hashes,
+    tagged_digest,
 )
 from memos_integrations.infrastructure.activation.model_identity import identify
 from memos_integrations.infrastructure.vault.artifacts import Source
@@ -33,7 +35,19 @@ class At:
     model: Any
     identity: Digest
     tenant: str
-    salt: str
+    secret: str
+    """Of the tenant: what makes its keys unlike those of others."""
+    cubes: tuple[str, ...] = ()
+
+    @property
+    def salt(self) -> str:
+        """Part of every key. Who guesses at words of a cube that is not asked for finds nothing
+        computed, so the time of an answer tells nothing."""
+        return tagged_digest({"secret": self.secret, "cubes": "\n".join(sorted(self.cubes))})
+
+    def within(self, cubes: Iterable[str]) -> At:
+        """The same for memories of these cubes."""
+        return replace(self, cubes=tuple(cubes))
 
     def wanted(self, blocks: tuple[Digest, ...]) -> Wanted:
         return Wanted(blocks, self.identity, self.tenant, self.model.device)
@@ -50,11 +64,11 @@ class Prefilled:
     why: str
 
 
-def at(model: Any, tokenizer: Any, *, tenant: str, salt: str) -> At:
+def at(model: Any, tokenizer: Any, *, tenant: str, secret: str) -> At:
     """The model at hand. Raises ``InvalidInput`` for what is none, and ``CacheUnsupported``."""
     identity = identify(model, tokenizer).digest()
     codec.ensure_supported(model.config)
-    return At(model, identity, tenant, salt)
+    return At(model, identity, tenant, secret)
 
 
 def inputs_of(here: At, done: Prefilled, *, beams: int = 1) -> dict[str, Any]:
