@@ -1,7 +1,7 @@
 """LangChain's cache of model answers over governed records: exact, or by meaning.
 
-Called by LangChain (``set_llm_cache(MemOSCache(mos))``), calls ``MOS.records`` and, with a
-threshold, ``MOS.nearest``. What was paid for once is durable and goes with its owner.
+Called by LangChain (``set_llm_cache(MemOSCache(mos))``), calls ``MOS.records``. What was paid for
+once is durable and goes with its owner.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from typing import Any
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.embeddings import Embeddings
 
+from langchain_memos.alike import direction, nearest
 from langchain_memos.asker import Asker
 from langchain_memos.generations import dumped, loaded
 from langchain_memos.places import cube_beside, founded
-from langchain_memos.prompts_asked import Asked, asked_of, digest
-from memos_integrations.cube.embedded import KEY_FIELD, Embedded
-from memos_integrations.cube.errors import UsageError
+from langchain_memos.prompts_asked import Asked, asked_of, digest, rests_on_memory
+from memos_integrations.cube.errors import AccessDenied, UsageError
 from memos_integrations.infrastructure.backends.embedders import as_embedder, embed_query
 from memos_integrations.interface.mos import MOS
 
 _log = logging.getLogger(__name__)
+_ALIKE = "alike"
 _CANDIDATES = 5
 
 
@@ -30,8 +31,15 @@ class MemOSCache(BaseCache):
 
     Exact by default: the same prompt to the same model, whatever the run. With ``embedding`` and
     ``threshold`` (a cosine, try 0.95) a question that is nearly the same has the same answer, if
-    the model's configuration, the instructions and all messages before are equal; then questions
-    are kept as memories of that cube. ``ttl_seconds`` ends an answer.
+    the model's configuration, the instructions and all messages before are equal; a look-up then
+    reads the directions of all questions of that kind. No word of a prompt is kept, only hashes
+    and directions. ``ttl_seconds`` ends an answer and all that leads to it.
+
+    A prompt that holds memories (a block of ``MemOSMiddleware``, ``mos.context`` or a graph of
+    ``langgraph_memos``, an answer of the ``recall`` tool) is never cached: its answer would outlive
+    the memories that it was made of, also erased ones. What a person says in a prompt, or a tool
+    or retriever brings, may come back in a cached answer; ``erase(subject=...)`` removes that, an
+    erased memory does not: set ``ttl_seconds`` or ``clear()`` there.
 
     LangChain does not say who asks, so a cache is one owner's (``user``, ``agent`` or ``cube``)
     and its tenant's. Give every tenant one over ``mos.acting(Principal(tenant=...))``.
@@ -58,7 +66,6 @@ class MemOSCache(BaseCache):
         self._ttl_seconds = ttl_seconds
         self._threshold = threshold
         self._embedder = None if embedding is None else as_embedder(embedding)
-        self._namespace = namespace
         beside = cube or cube_beside(mos, self._asker, "llm-cache")
         self._cube = founded(mos, beside, self._asker)
         self._records = mos.records(
@@ -67,31 +74,43 @@ class MemOSCache(BaseCache):
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """The answer to this prompt, or to one near enough to it; ``None`` for a miss."""
-        exact = self._read(_key(prompt, llm_string))
-        if exact is not None or self._embedder is None:
-            return exact
-        return self._alike(asked_of(prompt, llm_string))
+        if rests_on_memory(prompt):
+            return None
+        try:
+            exact = self._read(_key(prompt, llm_string))
+            return self._alike(prompt, llm_string) if exact is None else exact
+        except AccessDenied:
+            self._found_again()
+            return None
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Keep an answer. One that JSON has no form for is not kept, and logged as such."""
-        key = _key(prompt, llm_string)
+        """Keep an answer. One that JSON has no form for is not kept, and logged as such; nor is
+        one that was made of memories."""
+        if rests_on_memory(prompt):
+            _log.debug("an answer was not cached: its prompt holds memories")
+            return
         try:
             data = dumped(return_val)
         except (TypeError, ValueError) as error:
             _log.warning("an answer was not cached: %s", type(error).__name__)
             return
-        self._records.put({key: data}, ttl_seconds=self._ttl_seconds)
-        if self._embedder is not None:
-            self._remember(key, asked_of(prompt, llm_string))
+        put = {_key(prompt, llm_string): data, **self._question(prompt, llm_string)}
+        self._records.put(put, ttl_seconds=self._ttl_seconds)
 
     def clear(self, *, llm_string: str | None = None, **unknown: Any) -> None:
         """Forget every answer, or those of one model configuration."""
         if unknown:
             raise UsageError(f"clear knows no option {sorted(unknown)[0]!r}")
         prefix = "" if llm_string is None else f"{digest(llm_string)}/"
-        self._records.clear(prefix)
-        if self._embedder is not None:
-            self._forget(prefix)
+        try:
+            self._records.clear(prefix)
+        except AccessDenied:
+            self._found_again()
+
+    def _found_again(self) -> None:
+        """The cube goes when its owner is erased, and a cache that is in use goes on. Raises
+        ``AccessDenied`` where the cube is there and closed."""
+        founded(self._mos, self._cube, self._asker)
 
     def _read(self, key: str) -> RETURN_VAL_TYPE | None:
         data = self._records.get([key]).get(key)
@@ -103,42 +122,36 @@ class MemOSCache(BaseCache):
             _log.warning("a cached answer is not readable and counts as a miss")
             return None
 
-    def _alike(self, asked: Asked) -> RETURN_VAL_TYPE | None:
+    def _alike(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
+        asked = asked_of(prompt, llm_string)
         if self._embedder is None or self._threshold is None or not asked.question.strip():
             return None
-        near = self._mos.nearest(
-            embed_query(self._embedder, asked.question).tolist(),
-            filter={"info.setting": asked.setting, "info.namespace": self._namespace},
-            limit=_CANDIDATES,
-            cube=self._cube,
-            **self._asker.keywords(),
-        )
-        good = (hit.item.header.info for hit in near if hit.score >= self._threshold)
-        answers = (self._read(str(info["embedded"]).partition(":")[2]) for info in good)
+        looked_for = direction(embed_query(self._embedder, asked.question).tolist())
+        kept = self._records.items(self._prefix(asked, llm_string)) if looked_for else []
+        near = nearest(looked_for or b"", kept, threshold=self._threshold)[:_CANDIDATES]
+        answers = (self._read(_answer_to(key)) for key in near)
         return next((answer for answer in answers if answer is not None), None)
 
-    def _remember(self, key: str, asked: Asked) -> None:
+    def _question(self, prompt: str, llm_string: str) -> dict[str, bytes]:
+        """What leads to an answer by meaning: where its question points, under whose hash."""
+        asked = asked_of(prompt, llm_string)
         if self._embedder is None or not asked.question.strip():
-            return
-        vector = self._embedder.embed([asked.question])[0].tolist()
-        info = {"setting": asked.setting, "namespace": self._namespace}
-        self._mos.put_embedded(
-            [Embedded(f"{self._namespace}:{key}", asked.question, vector, info=info)],
-            model=self._embedder.fingerprint,
-            cube=self._cube,
-            **self._asker.keywords(),
-        )
+            return {}
+        points = direction(self._embedder.embed([asked.question])[0].tolist())
+        key = f"{self._prefix(asked, llm_string)}{digest(prompt)}"
+        return {} if points is None else {key: points}
 
-    def _forget(self, prefix: str) -> None:
-        named = {"and": [{"info.namespace": self._namespace}, {KEY_FIELD: {"exists": True}}]}
-        found = self._mos.list(filter=named, limit=2**31, cube=self._cube, **self._asker.keywords())
-        begins = f"{self._namespace}:{prefix}"
-        gone = [i.id for i in found if str(i.header.info["embedded"]).startswith(begins)]
-        if gone:
-            with self._mos.pipeline(cube=self._cube, **self._asker.keywords()) as pipeline:
-                for item in gone:
-                    pipeline.delete(item)
+    def _prefix(self, asked: Asked, llm_string: str) -> str:
+        """What the keys of questions begin with that may have one answer."""
+        model = "" if self._embedder is None else self._embedder.fingerprint
+        return f"{digest(llm_string)}/{_ALIKE}/{digest(asked.setting, model)}/"
 
 
 def _key(prompt: str, llm_string: str) -> str:
     return f"{digest(llm_string)}/{digest(prompt)}"
+
+
+def _answer_to(question: str) -> str:
+    """The key of the answer that a question's leads to."""
+    model, _, _, prompt = question.split("/")
+    return f"{model}/{prompt}"

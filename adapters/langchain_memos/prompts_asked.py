@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from memos_integrations.interface.context import holds_memory
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -31,6 +33,11 @@ def asked_of(prompt: str, llm_string: str) -> Asked:
     return Asked(question, digest(llm_string, before))
 
 
+def rests_on_memory(prompt: str) -> bool:
+    """Whether memories stand in it: in a block of them, or as what the ``recall`` tool brought."""
+    return holds_memory(prompt) or any(_recalled(each) for each in _messages(prompt) or ())
+
+
 def digest(*parts: str) -> str:
     """One hash of several texts; where one ends and the next begins counts."""
     told = json.dumps(parts).encode("utf-8", "surrogatepass")
@@ -48,6 +55,11 @@ def _messages(prompt: str) -> list[dict[str, Any]] | None:
 
 def _is_message(each: object) -> bool:
     return isinstance(each, dict) and isinstance(each.get("kwargs"), dict) and "id" in each
+
+
+def _recalled(message: dict[str, Any]) -> bool:
+    kwargs = message["kwargs"]
+    return (kwargs.get("type"), kwargs.get("name")) == ("tool", "recall")
 
 
 def _text(message: dict[str, Any]) -> str | None:

@@ -14,23 +14,26 @@ import pytest
 
 pytest.importorskip("langchain_core", reason="the langchain extra is not installed")
 
-from langchain_core.caches import BaseCache
+from langchain.agents import create_agent
+from langchain_core.caches import BaseCache, InMemoryCache
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.indexing import aindex, index
 from langchain_core.language_models.chat_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult, Generation
 from langchain_core.stores import InvalidKeyException
 
 from langchain_memos import (
     MemOSByteStore,
     MemOSCache,
+    MemOSMiddleware,
     MemOSRecordManager,
     MemOSStrStore,
     MemOSVectorStore,
 )
 from langchain_memos.generations import dumped, loaded
+from langgraph_memos.forms import HEADING
 from memos_integrations import MOS, Principal, Settings, errors
 
 
@@ -328,6 +331,110 @@ def test_questions_of_the_cache_stand_in_no_search_of_memories(mos: MOS) -> None
     cache = MemOSCache(mos, user="alice", embedding=Topics(), threshold=0.9)
     cache.update("What of Paris?", "m", [Generation(text="Much.")])
     assert mos.search("Paris", user="alice") == []
+
+
+def test_no_word_of_a_question_is_kept_and_all_of_it_ends_with_its_answer(mos: MOS) -> None:
+    cache = MemOSCache(mos, user="alice", embedding=Topics(), threshold=0.9, ttl_seconds=0.2)
+    cache.update("What of Paris and xylophones?", "m", [Generation(text="Much.")])
+    assert cache.lookup("What of Paris?", "m") == [Generation(text="Much.")]
+    assert mos.count(user="alice", cube="users/alice/llm-cache") == 0
+    assert not on_disk(mos, b"xylophones")
+    records = mos.records("langchain.cache/default", user="alice", cube="users/alice/llm-cache")
+    assert len(records.keys()) == 2
+    time.sleep(0.3)
+    assert records.keys() == []
+    cache.update("What of Paris?", "m", [Generation(text="Much.")])
+    cache.clear(llm_string="m")
+    assert records.keys() == []
+
+
+def test_direction_that_another_model_made_or_that_is_damaged_leads_nowhere(mos: MOS) -> None:
+    class Others(Topics):
+        pass
+
+    cache = MemOSCache(mos, user="alice", embedding=Topics(), threshold=0.9)
+    cache.update("What of Paris?", "m", [Generation(text="Much.")])
+    other = MemOSCache(mos, user="alice", embedding=Others(), threshold=0.9)
+    assert other.lookup("What of Paris!", "m") is None
+    records = mos.records("langchain.cache/default", user="alice", cube="users/alice/llm-cache")
+    (key,) = [each for each in records.keys() if "/alike/" in each]  # noqa: SIM118  -- no mapping
+    for planted in (b"", b"abc", b"\xff" * 8, b"\x00" * 8):
+        records.put({key: planted})
+        assert cache.lookup("What of Paris!", "m") is None
+
+
+@pytest.mark.parametrize("place", ["question", "system"])
+@pytest.mark.parametrize("by_meaning", [False, True])
+def test_answer_made_of_memories_is_not_cached_and_erased_words_are_gone(
+    mos: MOS, place: Any, by_meaning: bool
+) -> None:
+    how: dict[str, Any] = {"embedding": Topics(), "threshold": 0.5} if by_meaning else {}
+    cache = MemOSCache(mos, user="alice", **how)
+    kept = mos.add("My pin for Paris is zanzibar.", user="alice")
+    model = Counted(cache=cache)
+    agent = create_agent(
+        model, middleware=[MemOSMiddleware(mos, user="alice", place=place, remember=())]
+    )
+    for _ in range(2):
+        agent.invoke({"messages": [HumanMessage("What is my pin for Paris?")]})
+    assert len(model.asked) == 2
+    assert kept.id is not None
+    mos.erase(kept.id, user="alice")
+    assert not on_disk(mos, b"zanzibar")
+    records = mos.records("langchain.cache/default", user="alice", cube="users/alice/llm-cache")
+    assert records.keys() == []
+
+
+def test_prompts_with_what_recall_or_a_graph_brought_are_not_cached(mos: MOS) -> None:
+    cache = MemOSCache(mos, user="alice")
+    model = Counted(cache=cache)
+    calls = AIMessage(
+        "", tool_calls=[{"name": "recall", "args": {}, "id": "c", "type": "tool_call"}]
+    )
+    brought = ToolMessage("[1] My pin is 4711.", name="recall", tool_call_id="c")
+    clock = ToolMessage("Noon.", name="clock", tool_call_id="c")
+    block = SystemMessage(f"{HEADING}\n[1] alice: My pin is 4711.")
+    for prompt, asked in (
+        ([HumanMessage("Pin?"), calls, brought], 2),
+        ([block, HumanMessage("Pin?")], 2),
+        ([HumanMessage("Time?"), calls, clock], 1),
+    ):
+        model.asked.clear()
+        for _ in range(2):
+            model.invoke(prompt)
+        assert len(model.asked) == asked
+
+
+def test_cache_goes_on_after_its_owner_was_erased_and_not_after_its_right_was_taken(
+    mos: MOS,
+) -> None:
+    cache = MemOSCache(mos, user="alice")
+    for again in (lambda: cache.lookup("Hi?", "m"), cache.clear):
+        cache.update("Hi?", "m", [Generation(text="Hello.")])
+        mos.erase(subject="alice", user="alice")
+        assert again() is None
+    mos.create_cube("teams/acme", user="maya")
+    mos.share(to="alice", permission="write", user="maya", cube="teams/acme")
+    shared = MemOSCache(mos, user="alice", cube="teams/acme")
+    mos.revoke(to="alice", user="maya", cube="teams/acme")
+    for refused in (lambda: shared.lookup("Hi?", "m"), shared.clear):
+        with pytest.raises(errors.AccessDenied):
+            refused()
+
+
+def test_agent_with_memory_runs_on_an_answer_out_of_langchains_own_cache(mos: MOS) -> None:
+    class Unbilled(Counted):
+        def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            self.asked.append("")
+            return ChatResult(generations=[ChatGeneration(message=AIMessage("In Porto."))])
+
+    mos.add("I live in Porto.", user="alice")
+    model = Unbilled(cache=InMemoryCache())
+    agent = create_agent(model, middleware=[MemOSMiddleware(mos, user="alice", remember=())])
+    for _ in range(2):
+        done = agent.invoke({"messages": [HumanMessage("Where do I live?", id="h1")]})
+    assert len(model.asked) == 1
+    assert done["messages"][-1].text == "In Porto."
 
 
 # -- the record manager: LangChain's own tests of its managers, and indexing ---------------------
