@@ -57,7 +57,7 @@ def cost_of(
     By characters, without what the tools' schemas take, so rather too much than too little.
     """
     counted = sum(
-        m.usage_metadata["input_tokens"]
+        m.usage_metadata.get("input_tokens", 0)  # a hit of LangChain's cache has costs alone
         for m in answers
         if isinstance(m, AIMessage) and m.usage_metadata
     )
