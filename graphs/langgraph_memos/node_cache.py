@@ -8,11 +8,13 @@ another one's memory, a run has to say so (``asked_by``), or the cache be made f
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -35,6 +37,10 @@ _OF_A_RUN: Final = "__pregel_ns_writes"
 _CACHE_OF_A_RUN: Final = "__pregel_cache"
 """Where LangGraph looks in a config for the cache of one run; a test holds that it does."""
 
+_DAY_SECONDS: Final = 86_400.0
+_MOST_BEGUN: Final = 10_000
+"""As many keys under which nodes run are kept in mind."""
+
 Cubes = str | Sequence[str] | None
 """Paths of cubes; ``None`` is the asker's home."""
 
@@ -47,18 +53,31 @@ class _State(NamedTuple):
     """On the monotonic clock: when it changes by itself."""
 
 
+class _Begun(NamedTuple):
+    """What is known of the nodes that run under one key."""
+
+    first: _State
+    """What memory was like when the first of them began."""
+    runs: int
+    at: float
+    """When the last of them began, on the monotonic clock."""
+
+
 class MemOSNodeCache(BaseCache[Any]):
     """A node cache that knows when a result is out of date: when memory has moved since.
 
     ``compile(cache=MemOSNodeCache(mos, user="alice"))`` with LangGraph's ``CachePolicy`` on a node;
     where one graph serves many users, ``graph.invoke(input, cache.asked_by(config))`` takes the
     asker from the run, and without either a run raises ``InvalidInput``. A result is missing as
-    soon as a cube it depends on has changed, also by another process, or by a memory's time
-    running out. A node depends on the asker's home, or on what ``depends`` says under its name.
+    soon as a cube it depends on has changed, also by another process, or by the time of a memory
+    or of a right running out. A node depends on the asker's home, or on what ``depends`` says
+    under its name.
 
-    Results lie in the asker's home: nobody else is served them, and they go when the asker is
-    erased. ``ttl_seconds`` bounds those whose policy has no time of its own. Only plain data and
-    allowed types come back, as in ``MemOSSaver``; what cannot be read is missing.
+    Results lie in the asker's home: nobody else is served them, nor the asker in another agent,
+    role, group or clearance, and they go when the asker is erased. One that is out of date is
+    removed when it is next looked for, or after ``ttl_seconds``, a day by default; a policy's own
+    time goes before that. Only plain data and allowed types come back, as in ``MemOSSaver``; what
+    cannot be read is missing.
     """
 
     def __init__(
@@ -68,7 +87,7 @@ class MemOSNodeCache(BaseCache[Any]):
         user: str | None = None,
         agent: str | None = None,
         depends: Mapping[str, Cubes] | None = None,
-        ttl_seconds: float | None = None,
+        ttl_seconds: float | None = _DAY_SECONDS,
         allow: Iterable[AllowedType] = (),
         serde: SerializerProtocol | None = None,
     ) -> None:
@@ -79,7 +98,8 @@ class MemOSNodeCache(BaseCache[Any]):
         super().__init__(serde=serde or StrictSerializer(allow))
         self._mos, self._depends, self._ttl = mos, dict(depends or {}), ttl_seconds
         self._asker = Asker(user, agent, None)
-        self._begun: defaultdict[FullKey, list[_State]] = defaultdict(list)
+        self._seen_as = _sight(mos, self._asker)
+        self._begun: dict[FullKey, _Begun] = {}
         self._lock = threading.Lock()
 
     def asked_by(self, config: RunnableConfig) -> RunnableConfig:
@@ -103,15 +123,21 @@ class MemOSNodeCache(BaseCache[Any]):
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, Any]:
         """The results that are there, have not expired and were made of memory as it is now."""
         found: dict[FullKey, Any] = {}
-        now = self._states(keys)
-        stored = self._records(keys).get([_key(*each) for each in now])
-        for key, state in now.items():
-            entry = self._entry(stored.get(_key(*key)))
-            if entry is not None and entry["version"] == state.version:
+        now, records = self._states(keys), self._records(keys)
+        stored = records.get([self._key(*each) for each in keys])
+        gone: list[str] = []
+        for key in keys:
+            state, raw = now.get(key), stored.get(self._key(*key))
+            entry = self._entry(raw)
+            if entry is not None and state is not None and entry["version"] == state.version:
                 found[key] = entry["value"]
-            else:
-                with self._lock:
-                    self._begun[key].append(state)
+                continue
+            if raw is not None and not _is_newer(entry, state):
+                gone.append(self._key(*key))
+            if state is not None:
+                self._begin(key, state)
+        if gone:  # what it was made of may be erased
+            records.delete(gone)
         return found
 
     def set(self, pairs: Mapping[FullKey, tuple[Any, int | None]]) -> None:
@@ -122,7 +148,7 @@ class MemOSNodeCache(BaseCache[Any]):
             if state is None or (seconds is not None and seconds <= 0):
                 continue  # nobody knows what memory it was made of, or that has changed already
             entry = encoded(self.serde, {"value": value, "version": state.version})
-            self._records([key]).put({_key(*key): entry}, ttl_seconds=seconds)
+            self._records([key]).put({self._key(*key): entry}, ttl_seconds=seconds)
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Remove the asker's results, or those of these namespaces."""
@@ -180,23 +206,45 @@ class MemOSNodeCache(BaseCache[Any]):
         except AccessDenied:
             return None
 
+    def _key(self, namespace: Namespace, key: str) -> str:
+        return f"{_prefix(namespace)}{part_of_key(key)}/{self._seen_as}"
+
+    def _begin(self, key: FullKey, state: _State) -> None:
+        """Note that a node begins. Nobody tells of those that fail, so there are bounds to it:
+        where too many run already, the result of a further one is not kept, and one that began a
+        day ago is taken for failed then."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._begun.pop(key, None)
+            if known is None and len(self._begun) >= _MOST_BEGUN and not self._forget_old(now):
+                return
+            first, runs = (state, 0) if known is None else (known.first, known.runs)
+            first = min(first, state, key=lambda each: each.version)
+            self._begun[key] = _Begun(first, runs + 1, now)  # the last one to be forgotten
+
+    def _forget_old(self, now: float) -> bool:
+        begun = self._begun.items()  # the oldest first
+        old = [key for key, _ in takewhile(lambda each: each[1].at < now - _DAY_SECONDS, begun)]
+        for key in old:
+            del self._begun[key]
+        return bool(old)
+
     def _began(self, key: FullKey) -> _State | None:
         """What memory was like when the node began whose result comes in.
 
         Of several that run side by side nobody says which one it is, so it is taken for the one
-        that began first, and the one that began last is forgotten: no result is ever taken for
-        newer than it is.
+        that began first until all have ended: no result is ever taken for newer than it is.
         """
         with self._lock:
             begun = self._begun.get(key)
-            if not begun:
+            if begun is None:
                 # Outside a run a result may come unasked for, and is of now.
                 return None if key[0][:1] == (_OF_A_RUN,) else self._state(self._cubes(key))
-            first = min(begun, key=lambda state: state.version)
-            begun.remove(max(begun, key=lambda state: state.version))
-            if not begun:
+            if begun.runs > 1:
+                self._begun[key] = begun._replace(runs=begun.runs - 1)
+            else:
                 del self._begun[key]
-            return first
+            return begun.first
 
     def _seconds(self, state: _State, ttl: float | None) -> float | None:
         left = None if state.ends is None else state.ends - time.monotonic()
@@ -205,7 +253,8 @@ class MemOSNodeCache(BaseCache[Any]):
 
     def _entry(self, raw: bytes | None) -> dict[str, Any] | None:
         try:
-            return None if raw is None else decoded_dict(self.serde, raw, ("value", "version"))
+            entry = None if raw is None else decoded_dict(self.serde, raw, ("value", "version"))
+            return entry if entry is not None and isinstance(entry["version"], int) else None
         except UnreadableBytes as error:
             _log.warning("a cached result is not used: %s", error)
             return None
@@ -215,5 +264,13 @@ def _prefix(namespace: Namespace) -> str:
     return "".join(f"{part_of_key(each)}/" for each in namespace) + "/"
 
 
-def _key(namespace: Namespace, key: str) -> str:
-    return _prefix(namespace) + part_of_key(key)
+def _is_newer(entry: Mapping[str, Any] | None, state: _State | None) -> bool:
+    """Whether another run has kept it since memory was looked at: its result is good."""
+    return entry is not None and state is not None and entry["version"] > state.version
+
+
+def _sight(mos: MOS, asker: Asker) -> str:
+    """What memory shows depends on besides whose home it is, as one hash."""
+    who = mos.principal
+    held = [sorted(each) for each in (who.roles, who.groups, who.clearances)]
+    return hashlib.sha256(json.dumps([asker.agent or who.agent, *held]).encode()).hexdigest()[:20]

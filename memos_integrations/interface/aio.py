@@ -436,6 +436,11 @@ class AsyncMOS(AsyncReads[MOS]):
         return self._opened().ranking
 
     @property
+    def principal(self) -> Principal:
+        """Who asks where a call does not say. Raises as ``path``."""
+        return self._opened().principal
+
+    @property
     def path(self) -> str:
         """The file this memory lives in. Raises ``UsageError`` before it is opened."""
         return self._opened().path

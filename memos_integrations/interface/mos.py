@@ -213,6 +213,11 @@ class MOS(
         return MemoryView(self._rooms, self._principal, Instant(seq, valid))
 
     @property
+    def principal(self) -> Principal:
+        """Who asks where a call does not say."""
+        return self._principal
+
+    @property
     def path(self) -> str:
         """The file this memory lives in."""
         return self._rooms.vault.path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memos_integrations.infrastructure.vault.governed import Gate
-from memos_integrations.infrastructure.vault.log import last_change, next_end
+from memos_integrations.infrastructure.vault.log import last_change, next_end, next_right
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.scope import CubeName
@@ -43,12 +43,14 @@ class VersionVerb(Verbs):
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> float | None:
         """Seconds until these cubes change by themselves, or ``None``: until a memory expires or
-        ceases to hold. What was made of them is good for as long as that, if ``version`` stays."""
+        ceases to hold, or a right of the asker's ends. What was made of them is good for as long
+        as that, if ``version`` stays."""
         scope = self._scope(user, agent, None, cube)
         with self._reading(scope, action="version") as reading:
             now = reading.asking.now
-            cubes = self._open_cubes(reading, scope)
-            found = (next_end(reading.connection, row.cid, now=now) for row in cubes)
+            cids = [row.cid for row in self._open_cubes(reading, scope)]
+            found = [next_end(reading.connection, cid, now=now) for cid in cids]
+            found.append(next_right(reading.connection, reading.asking, cids))
             ends = [end for end in found if end is not None]
             return (min(ends) - now) / 1e6 if ends else None
 

@@ -25,10 +25,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import CachePolicy
 
-from langgraph_memos import MemOSNodeCache, node_cache
-from memos_integrations import MOS, Settings
+from langgraph_memos import MemOSNodeCache, StrictSerializer, node_cache
+from memos_integrations import MOS, Principal, Settings
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.vault.scrub import holds, vault_files
+from memos_integrations.interface.record_verbs import Records
 
 QUIET = Settings(worker=False, synchronous="normal")
 Graph = CompiledStateGraph[Any, Any, Any, Any]
@@ -190,6 +191,101 @@ def test_nobody_is_served_what_was_made_of_anothers_memory(mos: MOS, run: Run) -
         cache.asked_by({})
 
 
+def test_a_result_ends_with_the_right_it_was_made_by(mos: MOS, run: Run) -> None:
+    mos.create_cube("team/plans", user="carol")
+    brief = mos.add("We ship on Friday", user="carol", cube="team/plans")
+    lasting = mos.add("We ship to Porto", user="carol", cube="team/plans")
+    assert brief.id is not None
+    assert lasting.id is not None
+    mos.share(brief.id, to="alice", user="carol", cube="team/plans", ttl_seconds=1.0)
+    mos.share(lasting.id, to="alice", user="carol", cube="team/plans")
+    assert 0 < (mos.changes_in(user="alice", cube="team/plans") or 0) <= 1
+    node = Recall(mos, cube="team/plans")
+    graph = graph_of(node, MemOSNodeCache(mos, user="alice", depends={"recall": "team/plans"}))
+    assert run(graph, SAME) == ["We ship on Friday", "We ship to Porto"]
+    time.sleep(1.1)
+    assert run(graph, SAME) == ["We ship to Porto"]
+
+
+def test_rights_that_end_by_themselves_are_known_beforehand(mos: MOS) -> None:
+    mos.create_cube("team/plans", user="carol")
+    mos.create_cube("else", user="carol")
+    mos.share(to="alice", user="carol", cube="else", ttl_seconds=10)
+    mos.share(to="bob", user="carol", cube="team/plans", ttl_seconds=20)
+    mos.share(to="alice", user="carol", cube="team/plans")
+    assert mos.changes_in(user="alice", cube="team/plans") is None
+    mos.share(to="role:auditor", user="carol", cube="team/plans", ttl_seconds=30)
+    assert mos.changes_in(user="alice", cube="team/plans") is None
+    auditing = mos.acting(Principal(roles=frozenset({"auditor"})))
+    assert 20 < (auditing.changes_in(user="alice", cube="team/plans") or 0) <= 30
+
+
+@pytest.mark.parametrize("held", ["roles", "groups", "clearances"])
+def test_nobody_is_served_what_they_saw_in_another_role(mos: MOS, run: Run, held: str) -> None:
+    mos.create_cube("team/plans", user="carol")
+    mos.share(to="alice", user="carol", cube="team/plans")
+    named: dict[str, Any] = {held: frozenset({"secret"})}
+    cleared = mos.acting(Principal(**named))
+    if held == "clearances":
+        mos.add("Codename Zebra", user="carol", cube="team/plans", labels=["secret"])
+    else:
+        item = mos.add("Codename Zebra", user="carol", cube="team/plans", visibility="private")
+        mos.share(item.id, to=f"{held[:-1]}:secret", user="carol", cube="team/plans")
+    mos.add("We ship on Friday", user="carol", cube="team/plans")
+    depends = {"recall": "team/plans"}
+    for seen, more in ((cleared, ["Codename Zebra"]), (mos, []), (cleared, ["Codename Zebra"])):
+        node = Recall(seen, cube="team/plans")
+        graph = graph_of(node, MemOSNodeCache(seen, user="alice", depends=depends))
+        assert run(graph, SAME) == [*more, "We ship on Friday"]
+    assert node.times == 0  # each has results of its own
+
+
+def test_a_result_that_is_out_of_date_leaves_the_file(mos: MOS) -> None:
+    secret = "the-secret-" + os.urandom(8).hex()
+    kept = mos.add(f"My code is {secret}", user="alice")
+    assert kept.id is not None
+    node = Recall(mos)
+    graph = graph_of(node, MemOSNodeCache(mos, user="alice"))
+    graph.invoke(SAME)
+    mos.erase(kept.id, user="alice")
+    graph.invoke(SAME)
+    assert node.times == 2
+    (key,) = (records := mos.records(node_cache.SPACE, user="alice")).keys()
+    assert secret.encode() not in records.get([key])[key]
+    mos.close()  # with it goes the log, which still had the page
+    assert not any(holds(file, secret.encode()) for file in vault_files(mos.path))
+
+
+def test_a_result_ends_after_a_day_where_nothing_else_is_said(
+    mos: MOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    put = Records.put
+    monkeypatch.setattr(
+        Records, "put", lambda self, values, **k: told.append(k) or put(self, values, **k)
+    )
+    for cache in (MemOSNodeCache(mos), MemOSNodeCache(mos, ttl_seconds=None)):
+        cache.set({(("a",), "k"): (1, None)})
+    assert [each["ttl_seconds"] for each in told] == [86_400.0, None]
+
+
+def test_nodes_that_fail_take_no_more_room_for_ever(
+    mos: MOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_cache, "_MOST_BEGUN", 3)
+    cache = MemOSNodeCache(mos, user="alice")
+    keys = [(("__pregel_ns_writes", "f", "node"), str(n)) for n in range(5)]
+    for _ in range(20):
+        cache.get(keys)
+    assert len(cache._begun) == 3
+    cache.set({keys[4]: ("unknown when it began", None)})
+    assert cache.get(keys) == {}
+    monkeypatch.setattr(node_cache, "_DAY_SECONDS", -1.0)
+    cache.get(keys[4:])
+    cache.set({keys[4]: ("good", None)})
+    assert cache.get(keys) == {keys[4]: "good"}
+
+
 def test_a_node_depends_on_the_cubes_it_names(mos: MOS, run: Run) -> None:
     mos.create_cube("team/plans", user="carol")
     mos.share(to="alice", permission="read", user="carol", cube="team/plans")
@@ -281,7 +377,8 @@ def test_stored_results_that_cannot_be_read_are_made_anew(mos: MOS, run: Run) ->
     run(graph, SAME)
     records = mos.records(node_cache.SPACE, user="alice")
     (key,) = records.keys()
-    for raw in (b"", b"pickle\x00cos\nsystem\n(S'x'\ntR.", b"msgpack\x00\x92"):
+    other = node_cache.encoded(StrictSerializer(), {"value": {"found": ["x"]}, "version": "9"})
+    for raw in (other, b"", b"pickle\x00cos\nsystem\n(S'x'\ntR.", b"msgpack\x00\x92"):
         records.put({key: raw})
         before = node.times
         assert run(graph, SAME) == []

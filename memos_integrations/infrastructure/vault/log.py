@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from memos_integrations.cube.ids import Seq
+from memos_integrations.infrastructure.vault.governed import Asking
 from memos_integrations.infrastructure.vault.sql import queries
 
 
@@ -38,4 +39,10 @@ def last_change(connection: sqlite3.Connection, cid: int, *, upto: Seq) -> int:
 def next_end(connection: sqlite3.Connection, cid: int, *, now: int) -> int | None:
     """When the next memory of this cube expires or ceases to hold, in microseconds."""
     row = connection.execute(queries("records")["next_end"], {"cid": cid, "now": now}).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+def next_right(connection: sqlite3.Connection, asking: Asking, cids: Sequence[int]) -> int | None:
+    """When the next right of who asks that may reach these cubes ends, in microseconds."""
+    row = connection.execute(queries("records")["next_right"], asking.bindings(cids)).fetchone()
     return None if row[0] is None else int(row[0])

@@ -112,5 +112,15 @@ SELECT min(ends) FROM (
     SELECT min(valid_to) FROM version
     WHERE cid = :cid AND valid_to > :now AND seq_to = 9223372036854775807)
 
+-- name: next_right
+-- Of a single memory wherever it lies: what was drawn from it elsewhere is hidden with it.
+SELECT min(a.expires) FROM json_each(:subjects) s
+CROSS JOIN access a ON a.tenant = :tenant
+    AND a.subject_kind = json_extract(s.value, '$[0]')
+    AND a.subject = json_extract(s.value, '$[1]')
+WHERE a.expires > :now AND (a.iid IS NOT NULL OR EXISTS (
+    SELECT 1 FROM json_each(:cubes) c JOIN cube ON cube.cid = c.value
+    WHERE a.scope = cube.path OR substr(cube.path, 1, length(a.scope) + 1) = a.scope || '/'))
+
 -- name: value
 SELECT value FROM record_value WHERE vid = ?
