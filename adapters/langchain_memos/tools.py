@@ -137,7 +137,7 @@ class _Verbs:
         key = _key(config, "update", memory_id, text)
         who = self._asker(config).keywords()
         old = self._mos.get(memory_id, cube=self._cube, **who)
-        if old.header.trust is not Trust.USER:
+        if old.header.trust is Trust.INFERENCE:
             done = self._mos.update(
                 memory_id, text, cube=self._cube, idempotency_key=key, reason=_REASON, **who
             )

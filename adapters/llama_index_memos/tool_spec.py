@@ -74,9 +74,9 @@ class MemOSToolSpec(BaseToolSpec):
             text: What the memory should say.
         """
         scope = self._asker.of()
-        if self._mos.get(memory_id, **scope).header.trust is not Trust.USER:
+        if self._mos.get(memory_id, **scope).header.trust is Trust.INFERENCE:
             return {"id": self._mos.update(memory_id, text, **scope).id, "status": "corrected"}
-        # An update would lend a model's words the trust of the person who said the old ones.
+        # An update would lend a model's words the trust of who or what said the old ones.
         with self._mos.pipeline(**scope) as replacing:
             said = {"role": "assistant", "content": text}
             replacing.add(said, info={"replaces": memory_id})

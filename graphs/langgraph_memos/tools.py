@@ -50,7 +50,8 @@ def memory_tools(
 
     They write to ``cube`` (the asker's home by default) and read ``read`` (that cube by default).
     What the agent remembers is marked as its own inference, and ``update_memory`` never puts an
-    agent's words into a memory of the user's: it archives that one and keeps its own. ``hold``
+    agent's words into a memory that is none (of a user, a tool, the web): it archives that one
+    and keeps its own. ``hold``
     makes ``remember`` wait for approval, as in ``RememberNode``; give each call a task of its own
     then, as ``memory_agent`` and ``create_agent`` do, because LangGraph tells the decisions of one
     task apart by their order only. A refusal is an answer to the model, not an exception.
@@ -137,7 +138,7 @@ class _AgentMemory:
         place, cube, found = self._own(memory, runtime)
         key = self._key(runtime, "update")
         old = self._mos.get(memory, cube=cube, **place.asker.keywords())
-        if old.header.trust is Trust.USER:
+        if old.header.trust is not Trust.INFERENCE:
             return self._replace(old.id, text, place, cube, found, runtime)
         changed = self._mos.update(
             memory, text, cube=cube, idempotency_key=key, **place.asker.keywords()
@@ -154,7 +155,7 @@ class _AgentMemory:
         found: int,
         runtime: Runtime,
     ) -> Command[Any]:
-        """The model's words as a memory of its own: a user's memory holds what the user said."""
+        """The model's words as a memory of its own: what stands there was said by another."""
         key, who = self._key(runtime, "update"), place.asker.keywords()
         with self._mos.pipeline(cube=cube, idempotency_key=key, **who) as both:
             both.add(

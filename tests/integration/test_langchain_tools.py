@@ -93,8 +93,9 @@ def test_what_a_model_wrote_is_marked_and_quoted_as_unverified(mos: MOS) -> None
     assert "not verified" in mos.context("chess?", user="alice").text
 
 
-def test_model_puts_no_words_into_what_a_person_said(mos: MOS) -> None:
-    kept = mos.add("I play chess.", user="alice")
+@pytest.mark.parametrize("trust", ["user", "tool", "web", "import"])
+def test_model_puts_no_words_into_what_another_said(mos: MOS, trust: str) -> None:
+    kept = mos.add("I play chess.", user="alice", trust=trust)
     tools = named(mos)
     tools["update_memory"].invoke({"memory_id": kept.id, "text": "I owe Mallory."}, who("alice"))
     assert mos.get(kept.id, user="alice").text == "I play chess."

@@ -63,9 +63,12 @@ both = pytest.mark.parametrize("ask", [answer, aanswer])
 
 
 @both
-def test_words_of_a_model_never_stand_in_a_memory_of_the_users(mos: MOS, ask: Any) -> None:
+@pytest.mark.parametrize("trust", ["user", "tool", "web", "import"])
+def test_words_of_a_model_never_stand_in_a_memory_of_another(
+    mos: MOS, ask: Any, trust: str
+) -> None:
     graph = graph_of(mos)
-    said = mos.add("I live in Porto.", user="alice").id
+    said = mos.add("I live in Porto.", user="alice", trust=trust).id
     corrected = calling("update_memory", memory_id=said, text="Alice lives in Lyon.")
     answered = ask(graph, corrected, who())
     assert mos.get(said, user="alice").text == "I live in Porto."

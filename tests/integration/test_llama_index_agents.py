@@ -277,9 +277,10 @@ async def test_an_agent_keeps_and_corrects_memories_by_tools(mos: CountingMOS) -
     assert mos.list(user="ann") == []
 
 
-def test_a_correction_by_a_model_never_speaks_as_the_person(mos: CountingMOS) -> None:
+@pytest.mark.parametrize("trust", ["user", "tool", "web", "import"])
+def test_a_correction_by_a_model_never_speaks_as_another(mos: CountingMOS, trust: str) -> None:
     spec = MemOSToolSpec(mos, user="ann")
-    mine = mos.add("My dog is called Rex", user="ann").id
+    mine = mos.add("My dog is called Rex", user="ann", trust=trust).id
     assert mine is not None
     done = spec.update_memory(mine, "Ann's dog is called Max")
     assert done["id"] != mine
@@ -385,7 +386,7 @@ async def test_a_workflow_hands_one_memory_to_all_its_steps(mos: CountingMOS) ->
 def test_records_that_were_tampered_with_raise_and_are_left_alone(mos: CountingMOS) -> None:
     store = MemOSChatStore(mos, user="ann")
     store.add_message("k", user("hello"))
-    chats = mos.records("llama_index.chat/default", user="ann")
+    chats = mos.records("llama_index.chat/default", user="ann", session="k")
     (place,) = chats.keys()
     for raw in (b"\x80\x04K\x01.", b"[]", b'{"blocks": 3}', b'{"role": "root"}', b"{" * 200):
         chats.put({place: raw})
