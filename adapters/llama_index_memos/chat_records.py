@@ -6,6 +6,7 @@ later than every place before it; a tail tells apart what was put at once by sev
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index_memos.asker import Asker, checked, in_a_cube
 from llama_index_memos.messages import from_bytes, to_bytes
 from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.ids import clean_name
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.record_verbs import Records
 
@@ -52,22 +54,29 @@ def nanos_of(key: str) -> int:
     return int(digits) if digits.isdecimal() else 0
 
 
-def chat_records(
-    mos: MOS, *, user: str | None, agent: str | None, cube: str | None, name: str
-) -> Records:
-    """The records of the conversations called ``name`` in the asker's home, or in ``cube``."""
-    asker = Asker(user, agent)
-    checked(mos)
-    if cube is not None:
-        asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
-    return mos.records(f"llama_index.chat/{quote(name, safe='')}", **asker.of())
-
-
 class ChatRecords:
-    """The messages of conversations, by conversation."""
+    """The messages of the conversations called ``name``, by conversation, in the asker's home or
+    in ``cube``.
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    Each conversation is a session of its own: ``mos.erase(source="session:<conversation>")``
+    takes its records along, and what that could not take is not read either.
+    """
+
+    def __init__(
+        self,
+        mos: MOS,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        cube: str | None = None,
+        name: str,
+    ) -> None:
+        self._mos = checked(mos)
+        self._asker = Asker(user, agent)
+        if cube is not None:
+            self._asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
+        self._space = f"llama_index.chat/{quote(name, safe='')}"
+        self._all = mos.records(self._space, **self._asker.of())
 
     def messages(self, chat: str, status: Status | None = "active") -> list[Put]:
         """The messages in the order in which they were put; archived ones too for ``None``."""
@@ -75,7 +84,7 @@ class ChatRecords:
         found = [
             Put(key, from_bytes(raw))
             for each in wanted
-            for key, raw in self._records.items(_prefix(chat, each))
+            for key, raw in self._of(chat).items(_prefix(chat, each))
         ]
         return sorted(found, key=lambda put: put.tail)
 
@@ -90,47 +99,60 @@ class ChatRecords:
             for n, message in enumerate(messages)
         ]
 
-    def keep(self, puts: Sequence[Put]) -> None:
+    def keep(self, chat: str, puts: Sequence[Put]) -> None:
         """Put these, all of them or none."""
-        self._records.put({put.key: to_bytes(put.message) for put in puts})
+        self._of(chat).put({put.key: to_bytes(put.message) for put in puts})
 
     def replace(self, chat: str, puts: Sequence[Put], *, gone: Iterable[Status] = STATUSES) -> None:
         """Put these in place of what is there, in one transaction."""
-        old = [key for each in gone for key in self._records.keys(_prefix(chat, each))]
+        records = self._of(chat)
+        old = [key for each in gone for key in records.keys(_prefix(chat, each))]
         new = {put.key: to_bytes(put.message) for put in puts}
-        self._records.write(put=new, delete=old)
+        records.write(put=new, delete=old)
 
-    def delete(self, puts: Sequence[Put]) -> None:
+    def delete(self, chat: str, puts: Sequence[Put]) -> None:
         """Remove these for good."""
-        self._records.delete([put.key for put in puts])
+        self._of(chat).delete([put.key for put in puts])
 
     def archive(self, chat: str, count: int) -> list[Put]:
         """Move the oldest active messages into the archive, in one transaction."""
         oldest = self.messages(chat)[: max(count, 0)]
         moved = {f"{_prefix(chat, 'archived')}{p.tail}": to_bytes(p.message) for p in oldest}
-        self._records.write(put=moved, delete=[put.key for put in oldest])
+        self._of(chat).write(put=moved, delete=[put.key for put in oldest])
         return oldest
 
     def clear(self, chat: str, status: Status | None = None) -> int:
         """Remove a conversation, or what of it has this status; how many messages that were."""
-        return self._records.clear(_prefix(chat, status) if status else f"{_name(chat)}/")
+        return self._of(chat).clear(_prefix(chat, status) if status else f"{_name(chat)}/")
 
     def chats(self) -> list[str]:
         """The conversations that hold messages; one look-up each, however long they are."""
         found: list[str] = []
         after: str | None = None
-        while keys := self._records.keys(after=after, limit=1):
+        while keys := self._all.keys(after=after, limit=1):
             name = keys[0].partition("/")[0]
             found.append(unquote(name))
             after = f"{name}/{_AFTER}"
         return found
 
+    def _of(self, chat: str) -> Records:
+        """The records of one conversation, which go when it is erased."""
+        return self._mos.records(self._space, **self._asker.of(session=session_of(chat)))
+
     def _last(self, chat: str) -> int:
         """The latest place of the conversation."""
-        newest = [
-            self._records.keys(_prefix(chat, each), limit=1, reverse=True) for each in STATUSES
-        ]
+        records = self._of(chat)
+        newest = [records.keys(_prefix(chat, each), limit=1, reverse=True) for each in STATUSES]
         return max((nanos_of(keys[0]) for keys in newest if keys), default=0)
+
+
+def session_of(chat: str) -> str:
+    """The session a conversation is erased by: its name, or a digest of what names nothing."""
+    name = _name(chat)
+    try:
+        return clean_name(chat, "conversation")
+    except InvalidInput:
+        return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def _name(chat: str) -> str:

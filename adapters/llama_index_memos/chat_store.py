@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from pydantic import PrivateAttr
 
-from llama_index_memos.chat_records import ChatRecords, chat_records
+from llama_index_memos.chat_records import ChatRecords
 from memos_integrations.interface.mos import MOS
 
 
@@ -18,6 +18,7 @@ class MemOSChatStore(BaseChatStore):
 
     Messages come out as copies, with everything they went in with. ``name`` keeps several stores
     in one cube apart. ``MemOSAsyncChatStore`` of the same name sees the same conversations.
+    ``mos.erase(source=f"session:{key}", ...)`` erases a conversation down to the bytes.
     """
 
     user: str | None = None
@@ -37,7 +38,7 @@ class MemOSChatStore(BaseChatStore):
     ) -> None:
         fields: dict[str, Any] = {"user": user, "agent": agent, "cube": cube, "name": name}
         super().__init__(**fields)
-        self._chats = ChatRecords(chat_records(mos, **fields))
+        self._chats = ChatRecords(mos, **fields)
 
     @classmethod
     def class_name(cls) -> str:
@@ -55,7 +56,7 @@ class MemOSChatStore(BaseChatStore):
     def add_message(self, key: str, message: ChatMessage, idx: int | None = None) -> None:
         """Put a message at the end, or where ``list.insert`` would put it."""
         if idx is None:
-            self._chats.keep(self._chats.placed(key, [message]))
+            self._chats.keep(key, self._chats.placed(key, [message]))
             return
         messages = self.get_messages(key)
         messages.insert(idx, message)
@@ -72,7 +73,7 @@ class MemOSChatStore(BaseChatStore):
         found = self._chats.messages(key)
         if not -len(found) <= idx < len(found):
             return None
-        self._chats.delete([found[idx]])
+        self._chats.delete(key, [found[idx]])
         return found[idx].message
 
     def delete_last_message(self, key: str) -> ChatMessage | None:

@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import PrivateAttr
 
-from llama_index_memos.chat_records import ChatRecords, Put, Status, chat_records
+from llama_index_memos.chat_records import ChatRecords, Put, Status
 from memos_integrations.interface.mos import MOS
 
 
@@ -36,7 +36,7 @@ class MemOSAsyncChatStore(AsyncDBChatStore):
     ) -> None:
         fields: dict[str, Any] = {"user": user, "agent": agent, "cube": cube, "name": name}
         super().__init__(**fields)
-        self._chats = ChatRecords(chat_records(mos, **fields))
+        self._chats = ChatRecords(mos, **fields)
 
     @classmethod
     def class_name(cls) -> str:
@@ -73,7 +73,7 @@ class MemOSAsyncChatStore(AsyncDBChatStore):
     ) -> None:
         """Put these at the end, all of them or none."""
         placed = await asyncio.to_thread(self._chats.placed, key, messages, _status(status))
-        await asyncio.to_thread(self._chats.keep, placed)
+        await asyncio.to_thread(self._chats.keep, key, placed)
 
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
@@ -87,7 +87,7 @@ class MemOSAsyncChatStore(AsyncDBChatStore):
         found = await self._found(key, MessageStatus.ACTIVE)
         if not -len(found) <= idx < len(found):
             return None
-        await asyncio.to_thread(self._chats.delete, [found[idx]])
+        await asyncio.to_thread(self._chats.delete, key, [found[idx]])
         return found[idx].message
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
@@ -97,7 +97,7 @@ class MemOSAsyncChatStore(AsyncDBChatStore):
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Remove the oldest active messages, and give them back."""
         oldest = (await self._found(key, MessageStatus.ACTIVE))[: max(n, 0)]
-        await asyncio.to_thread(self._chats.delete, oldest)
+        await asyncio.to_thread(self._chats.delete, key, oldest)
         return [put.message for put in oldest]
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:

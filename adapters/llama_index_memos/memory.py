@@ -15,7 +15,7 @@ from llama_index.core.memory.types import BaseMemory
 from pydantic import Field, PrivateAttr
 
 from llama_index_memos.asker import Asker, in_a_cube
-from llama_index_memos.chat_records import ChatRecords, Put, chat_records
+from llama_index_memos.chat_records import ChatRecords, Put
 from llama_index_memos.messages import (
     Count,
     asked,
@@ -43,7 +43,8 @@ class MemOSMemory(BaseMemory):
     memories, which every later session can recall. ``get`` gives the newest of the history and a
     block of memories under ``recall_tokens``; together they cost at most ``token_limit`` (but the
     last turn is always whole). Retrieval runs once a turn. ``reset`` ends the history; memories
-    stay until they are deleted or erased.
+    stay until they are deleted or erased. ``mos.erase(source="session:<session_id>", user=...)``
+    takes both; with ``cube``, memories lie there and the history at home: erase in each.
 
     The block stands in the newest user message, before its words: LlamaIndex's ``ReActAgent``
     drops a leading system message unread. ``InsertMethod.SYSTEM`` puts it into one all the same.
@@ -89,9 +90,7 @@ class MemOSMemory(BaseMemory):
         fields.pop("session")
         super().__init__(**fields)
         self._mos, self._asker = mos, asker
-        self._chats = ChatRecords(
-            chat_records(mos, user=user, agent=agent, cube=None, name="memory")
-        )
+        self._chats = ChatRecords(mos, user=user, agent=agent, name="memory")
         self._count = _counter(tokenizer_fn)
         self._recalling = Recalling(mos, asker)
 
@@ -149,7 +148,7 @@ class MemOSMemory(BaseMemory):
         of them is."""
         placed = self._chats.placed(self.session_id, messages)
         self._remember(placed)
-        self._chats.keep(placed)
+        self._chats.keep(self.session_id, placed)
 
     def set(self, messages: list[ChatMessage]) -> None:
         """This history in place of the session's; what is new in it is remembered."""
