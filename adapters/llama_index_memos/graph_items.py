@@ -17,8 +17,8 @@ from memos_integrations.cube.item import MemoryItem
 
 NODE: Final = "llama_index.graph_node"
 RELATION: Final = "llama_index.graph_relation"
-OF_NODES: Final[Tree] = {"info.kind": NODE}
-OF_RELATIONS: Final[Tree] = {"info.kind": RELATION}
+OF_NODES: Final[Tree] = {"info.kind": NODE, "memory_type": "document"}
+OF_RELATIONS: Final[Tree] = {"info.kind": RELATION, "memory_type": "document"}
 _CLASSES: Final[Mapping[str, type[LabelledNode]]] = {"entity": EntityNode, "chunk": ChunkNode}
 PartT = TypeVar("PartT", LabelledNode, Relation)
 _BULKY: Final = "_node_content"
@@ -110,6 +110,11 @@ def touching(ids: Sequence[str]) -> Tree:
 def is_node(item: MemoryItem) -> bool:
     """Whether the memory keeps a node, not a relation."""
     return item.header.info.get("kind") == NODE
+
+
+def id_of(item: MemoryItem) -> str:
+    """The id of the node a memory keeps."""
+    return str(item.header.info.get("id"))
 
 
 def labels_of(items: Sequence[MemoryItem]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 from pydantic import ValidationError
 
+from llama_index_memos.links import REMEDY, barred_in_message
 from memos_integrations.cube.errors import HostileArchive, InvalidInput, VaultDamaged
 from memos_integrations.infrastructure.strict_json import decode_object
 
@@ -23,20 +24,27 @@ _ROLES_OF_CHATS: Final = {MessageRole.CHATBOT: "assistant", MessageRole.MODEL: "
 
 
 def to_bytes(message: ChatMessage) -> bytes:
-    """The message as JSON. Raises ``InvalidInput`` for what JSON cannot carry."""
+    """The message as JSON. Raises ``InvalidInput`` for what JSON cannot carry, and for media that
+    every reader would have to read from its own disk or network."""
     try:
         payload = message.model_dump(mode="json")
         # Pictures given the old way became blocks when the message was made.
         payload["additional_kwargs"].pop("images", None)
-        return json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
+        raw = json.dumps(payload, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the message holds what JSON cannot carry: {error}") from error
+    if barred := barred_in_message(payload):
+        raise InvalidInput(f"the message points at {barred}: {REMEDY}")
+    return raw
 
 
 def from_bytes(raw: bytes) -> ChatMessage:
-    """The message. Raises ``VaultDamaged`` for bytes that are not one."""
+    """The message. Raises ``VaultDamaged`` for bytes that are not one, or one that points at the
+    reader's disk or network."""
     try:
         data = decode_object(raw, max_depth=_MAX_DEPTH, what="a stored message")
+        if barred := barred_in_message(data):
+            raise VaultDamaged(f"a stored message points at {barred}; it is not read")
         return ChatMessage.model_validate(data)
     except (HostileArchive, ValidationError, TypeError, AttributeError) as error:
         raise VaultDamaged(f"a stored message does not read: {type(error).__name__}") from error

@@ -7,9 +7,10 @@ rest of it is the payload. Its metadata lies where filters reach it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from llama_index.core.schema import (
     BaseNode,
@@ -17,16 +18,20 @@ from llama_index.core.schema import (
     ImageDocument,
     ImageNode,
     IndexNode,
+    MediaResource,
     MetadataMode,
     Node,
     TextNode,
 )
 from pydantic import ValidationError
 
+from llama_index_memos.links import REMEDY, barred_in_node
 from memos_integrations.cube.embedded import Embedded
 from memos_integrations.cube.errors import InvalidInput, VaultDamaged
 from memos_integrations.cube.item import MemoryItem
 
+_log = logging.getLogger(__name__)
+PartT = TypeVar("PartT")
 PREFIX: Final = "node:"
 KIND: Final = "llama_index.node"
 _CLASSES: Final[Mapping[str, type[BaseNode]]] = {
@@ -51,17 +56,9 @@ def source_of(document_id: str | None) -> str | None:
 
 
 def embedded(node: BaseNode, *, tags: Sequence[str] = ()) -> Embedded:
-    """The node as a text with its vector. Raises ``InvalidInput`` for what JSON cannot carry."""
-    if node.class_name() not in _CLASSES:
-        known = ", ".join(_CLASSES)
-        raise InvalidInput(f"a {type(node).__name__} cannot be kept; known are {known}")
-    try:
-        payload = node.model_dump(mode="json")
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"node {node.node_id!r} holds what JSON cannot carry: {error}"
-        ) from error
-    payload.pop("embedding", None)
+    """The node as a text with its vector. Raises ``InvalidInput`` for what JSON cannot carry, and
+    for media that every reader would have to read from its own disk or network."""
+    payload = _dumped(node)
     words = node.get_content(metadata_mode=MetadataMode.NONE)
     told = bool(words.strip())
     if told:
@@ -77,6 +74,31 @@ def embedded(node: BaseNode, *, tags: Sequence[str] = ()) -> Embedded:
     )
 
 
+def _dumped(node: BaseNode) -> dict[str, Any]:
+    if node.class_name() not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise InvalidInput(f"a {type(node).__name__} cannot be kept; known are {known}")
+    try:
+        payload = node.model_dump(mode="json")
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"node {node.node_id!r} holds what JSON cannot carry: {error}"
+        ) from error
+    payload.pop("embedding", None)
+    if barred := barred_in_node(node.class_name(), payload):
+        raise InvalidInput(f"node {node.node_id!r} points at {barred}: {REMEDY}")
+    _add_media(node, payload)
+    return payload
+
+
+def _add_media(node: BaseNode, payload: dict[str, Any]) -> None:
+    """The bytes of pictures and recordings, which LlamaIndex leaves out where it dumps a node."""
+    for name, dumped in payload.items():
+        resource = getattr(node, name, None)
+        if isinstance(resource, MediaResource) and resource.data is not None:
+            dumped["data"] = resource.data.decode("ascii")
+
+
 def metadata_of(node: BaseNode) -> dict[str, Any]:
     """What filters may ask about, with the document's id under the names LlamaIndex uses."""
     document = node.ref_doc_id or "None"
@@ -89,13 +111,33 @@ def filterable(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in metadata.items() if v is not None and v not in ([], {})}
 
 
+def readable(items: Iterable[MemoryItem], read: Callable[[MemoryItem], PartT]) -> dict[str, PartT]:
+    """Memory id -> what ``read`` makes of it; what only says it is a node is left out and counted.
+
+    Whoever may write the cube may write such a thing, and must not end every read by it.
+    """
+    found: dict[str, PartT] = {}
+    strange = 0
+    for item in items:
+        try:
+            found[item.id] = read(item)
+        except VaultDamaged:
+            strange += 1
+    if strange:
+        _log.warning("left out %d memories that say they are nodes and do not read as one", strange)
+    return found
+
+
 def node_of(item: MemoryItem) -> BaseNode:
-    """The node a memory keeps. Raises ``VaultDamaged`` where its payload is not one."""
+    """The node a memory keeps. Raises ``VaultDamaged`` where its payload is not one, or is one
+    that points at the reader's disk or network."""
     payload = item.data or {}
     kind = _CLASSES.get(str(payload.get("type")))
     stored = payload.get("node")
     if kind is None or not isinstance(stored, Mapping):
         raise VaultDamaged(f"memory {item.id} does not hold a LlamaIndex node")
+    if barred := barred_in_node(kind.class_name(), stored):
+        raise VaultDamaged(f"memory {item.id} points at {barred}; it is not read")
     try:
         data = dict(stored)
         if payload.get("told", True):

@@ -6,21 +6,20 @@ revoked, quarantined or corrected since is dropped or corrected here, by asking 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Literal, TypeGuard
 
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
 from llama_index_memos.asker import Asker, checked
-from llama_index_memos.filters import Tree, one_of
 from llama_index_memos.messages import Count
-from llama_index_memos.nodes import PREFIX, key_of, node_of
+from llama_index_memos.nodes import PREFIX, key_of, node_of, readable
 from llama_index_memos.retriever import CUBE_KEY, ID_KEY, memory_node
-from memos_integrations.cube.embedded import KEY_FIELD
-from memos_integrations.cube.errors import AccessDenied
-from memos_integrations.cube.header import SEARCHABLE
+from memos_integrations.cube.errors import AccessDenied, InvalidInput
+from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.tokens import EstimatedTokens
@@ -85,32 +84,33 @@ class MemOSPostprocessor(BaseNodePostprocessor):
         return ID_KEY in node.metadata
 
     def _memories(self, nodes: Sequence[NodeWithScore]) -> dict[str, BaseNode]:
-        """Node id -> the memory it was made of, as it may be read now."""
+        """Node id -> the memory it was made of, as it may be shown now."""
         by_cube: dict[str, list[str]] = {}
         for each in nodes:
             cube, item = each.node.metadata.get(CUBE_KEY), each.node.metadata.get(ID_KEY)
-            if isinstance(cube, str) and isinstance(item, str):
+            if _is_name(cube) and _is_name(item):
                 by_cube.setdefault(cube, []).append(item)
-        found = [i for cube, ids in by_cube.items() for i in self._live(cube, one_of("id", ids))]
+        found = [i for cube, ids in by_cube.items() for i in self._shown(cube, ids)]
         return {item.id: memory_node(item) for item in found}
 
     def _kept_nodes(self, nodes: Sequence[NodeWithScore]) -> dict[str, BaseNode]:
-        """Node id -> the node a cube keeps under it, as it may be read now."""
+        """Node id -> the node a cube keeps under it, as it may be shown now."""
         keys = [key_of(PREFIX, each.node.node_id) for each in nodes if not self._ours(each.node)]
         if not keys:
             return {}
-        kept = [n for cube in self.cubes for n in self._live(cube, one_of(KEY_FIELD, keys))]
-        return {node.node_id: node for node in map(node_of, kept)}
+        kept = readable((n for cube in self.cubes for n in self._under(cube, keys)), node_of)
+        return {node.node_id: node for node in kept.values()}
 
-    def _live(self, cube: str, where: Tree) -> list[MemoryItem]:
-        asked = {"and": [where, {"memory_type": {"exists": True}}]}  # facts, too
-        try:
-            items = self._mos.list(
-                filter=asked, limit=2**31, **Asker(self.user, self.agent, cube).of()
-            )
-        except AccessDenied:
-            return []
-        return [i for i in items if i.header.state in SEARCHABLE and not i.header.stale]
+    def _shown(self, cube: str, ids: Sequence[str]) -> Iterable[MemoryItem]:
+        with suppress(AccessDenied):
+            return self._mos.showable(ids, **Asker(self.user, self.agent, cube).of())
+        return ()
+
+    def _under(self, cube: str, keys: Sequence[str]) -> Iterable[MemoryItem]:
+        with suppress(AccessDenied):
+            found = self._mos.embedded(keys, **Asker(self.user, self.agent, cube).of())
+            return found.values()
+        return ()
 
     def _fitting(self, nodes: Sequence[NodeWithScore], budget: int) -> list[NodeWithScore]:
         kept: list[NodeWithScore] = []
@@ -120,3 +120,12 @@ class MemOSPostprocessor(BaseNodePostprocessor):
                 budget -= cost
                 kept.append(each)
         return kept
+
+
+def _is_name(value: object) -> TypeGuard[str]:
+    """Whether it can be an id or a cube; what another service made of a node may be anything."""
+    try:
+        clean_name(value, "name")
+    except InvalidInput:
+        return False
+    return True

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.graph_stores.types import (
+    TRIPLET_SOURCE_KEY,
     EntityNode,
     LabelledNode,
     PropertyGraphStore,
@@ -24,6 +25,7 @@ from llama_index_memos.graph_items import (
     OF_NODES,
     OF_RELATIONS,
     any_property,
+    id_of,
     is_node,
     labels_of,
     node_of,
@@ -33,6 +35,7 @@ from llama_index_memos.graph_items import (
     relation_text,
     touching,
 )
+from llama_index_memos.nodes import readable
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
@@ -74,7 +77,7 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
         self, properties: dict[str, Any] | None = None, ids: list[str] | None = None
     ) -> list[LabelledNode]:
         """The nodes of these ids that have at least one of these properties, oldest first."""
-        return [node_of(item) for item in self._items(nodes_where(properties, ids))]
+        return list(readable(self._shown(nodes_where(properties, ids)), node_of).values())
 
     def get_triplets(
         self,
@@ -124,8 +127,9 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
 
     def upsert_relations(self, relations: list[Relation]) -> None:
         """Keep these relations, all of them or none; an end that is missing becomes an entity."""
-        ends = dict.fromkeys(e for r in relations for e in (r.source_id, r.target_id))
-        there = {node.id for node in self.get(ids=list(ends))}
+        ends = list(dict.fromkeys(e for r in relations for e in (r.source_id, r.target_id)))
+        # One that may not be shown is there all the same, and not to be replaced.
+        there = {id_of(item) for item in self._items(nodes_where(None, ends))}
         made = [node_text(EntityNode(name=end)) for end in ends if end not in there]
         self._put([*made, *(relation_text(each) for each in relations)])
 
@@ -155,15 +159,13 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
     ) -> None:
         """Delete the chunks of these ids and documents, and what was drawn from them."""
         documents = ref_doc_ids or []
-        chunks = [n.id for each in documents for n in self.get(properties={"ref_doc_id": each})]
-        super().delete_llama_nodes([*(node_ids or []), *chunks], documents)
+        chunks = [*(node_ids or []), *self._with("ref_doc_id", documents)]
+        self.delete(ids=[*chunks, *documents, *self._with(TRIPLET_SOURCE_KEY, chunks)])
 
     def structured_query(self, query: str, param_map: dict[str, Any] | None = None) -> Any:
         """Refused: there is no query language here. Raises ``NotImplementedError``."""
-        raise NotImplementedError(
-            "MemOSPropertyGraphStore has no query language: use get, get_triplets, get_rel_map "
-            "or vector_query"
-        )
+        rather = "use get, get_triplets, get_rel_map or vector_query"
+        raise NotImplementedError(f"MemOSPropertyGraphStore has no query language: {rather}")
 
     def vector_query(
         self, query: VectorStoreQuery, **kwargs: Any
@@ -179,21 +181,29 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
             limit=min(query.similarity_top_k, _MOST_HITS),
             **self._asker.of(),
         )
-        return [node_of(hit.item) for hit in hits], [hit.score for hit in hits]
+        nodes = readable([hit.item for hit in hits], node_of)
+        return list(nodes.values()), [hit.score for hit in hits if hit.id in nodes]
 
     def get_schema(self, refresh: bool = False) -> dict[str, list[str]]:
         """The labels of the graph's nodes and relations."""
-        nodes, relations = self._items(OF_NODES), self._items(OF_RELATIONS)
+        nodes, relations = self._shown(OF_NODES), self._shown(OF_RELATIONS)
         return {"nodes": labels_of(nodes), "relations": labels_of(relations)}
 
     # -- what they share -----------------------------------------------------------------------
 
+    def _shown(self, where: Tree | None) -> list[MemoryItem]:
+        """What passes and a search may show, oldest first."""
+        found = self._mos.list_showable(filter=where, limit=_EVERYTHING, **self._asker.of())
+        return found[::-1]
+
     def _items(self, where: Tree | None) -> list[MemoryItem]:
+        """What passes, oldest first, also what may not be shown: a delete takes it along."""
         found = self._mos.list(filter=where, limit=_EVERYTHING, **self._asker.of())
         return found[::-1]
 
     def _triplets(self, where: Tree | None) -> list[Triplet]:
-        relations = [relation_of(item) for item in self._items(every(OF_RELATIONS, where))]
+        shown = self._shown(every(OF_RELATIONS, where))
+        relations = list(readable(shown, relation_of).values())
         ends = {end for each in relations for end in (each.source_id, each.target_id)}
         nodes = {node.id: node for node in self.get(ids=list(ends))}
         return [
@@ -201,6 +211,11 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
             for each in relations
             if each.source_id in nodes and each.target_id in nodes
         ]
+
+    def _with(self, name: str, values: Sequence[str]) -> list[str]:
+        """The ids of all nodes with one of these values of a property, hidden ones too."""
+        found = [i for each in values for i in self._items(nodes_where({name: each}, None))]
+        return [id_of(item) for item in found]
 
     def _with_properties(self, properties: dict[str, Any]) -> Tree:
         holders = [node.id for node in self.get(properties=properties)]
@@ -229,7 +244,7 @@ class MemOSPropertyGraphStore(PropertyGraphStore):
             doomed += self._items(every(OF_RELATIONS, any_property(properties)))
         if labels:
             doomed += self._items(every(OF_RELATIONS, one_of("info.label", labels)))
-        gone = [str(item.header.info.get("id")) for item in doomed if is_node(item)]
+        gone = [id_of(item) for item in doomed if is_node(item)]
         return doomed + (self._items(every(OF_RELATIONS, touching(gone))) if gone else [])
 
     # -- the async half: the same bodies, in a thread ------------------------------------------

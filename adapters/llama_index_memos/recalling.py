@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from llama_index_memos.asker import Asker
-from memos_integrations.cube.header import SEARCHABLE
 from memos_integrations.interface.mos import MOS
 
 
@@ -73,10 +72,5 @@ class Recalling:
         """The memories of the block that may be shown now, with their words."""
         if not kept.words:
             return {}
-        asked = {"id": {"in": list(kept.words)}, "memory_type": {"exists": True}}
-        items = self._mos.list(filter=asked, limit=len(kept.words), **self._asker.of())
-        return {
-            item.id: item.text
-            for item in items
-            if item.header.state in SEARCHABLE and not item.header.stale
-        }
+        items = self._mos.showable(list(kept.words), **self._asker.of())
+        return {item.id: item.text for item in items}

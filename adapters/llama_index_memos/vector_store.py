@@ -23,7 +23,7 @@ from pydantic import PrivateAttr
 
 from llama_index_memos.asker import Asker, delete_found, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
-from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of, source_of
+from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of, readable, source_of
 from memos_integrations.cube.embedded import KEY_FIELD
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.item import Hit
@@ -91,10 +91,13 @@ class MemOSVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """The nodes of these ids that pass the filters, oldest first; all without either."""
+        """The nodes of these ids that pass the filters, oldest first; all without either.
+
+        As in a query, what is quarantined, stale, archived or expired is none of them.
+        """
         where = every(_of_nodes(), _of_ids(node_ids), tree_of(filters))
-        items = self._mos.list(filter=where, limit=_EVERYTHING, **self._asker.of())
-        return [node_of(item) for item in reversed(items)]
+        items = self._mos.list_showable(filter=where, limit=_EVERYTHING, **self._asker.of())
+        return list(readable(reversed(items), node_of).values())
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete every node of this document; none is no error."""
@@ -241,7 +244,7 @@ class MemOSVectorStore(BasePydanticVectorStore):
 
 
 def _of_nodes() -> Tree:
-    return {"info.kind": KIND}
+    return {"info.kind": KIND, "memory_type": "document"}
 
 
 def _of_ids(node_ids: Sequence[str] | None) -> Tree | None:
@@ -270,9 +273,9 @@ def _words(query: VectorStoreQuery) -> str:
 
 
 def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
-    nodes = [node_of(hit.item) for hit in hits]
+    nodes = readable([hit.item for hit in hits], node_of)
     return VectorStoreQueryResult(
-        nodes=nodes,
-        similarities=[hit.score for hit in hits],
-        ids=[node.node_id for node in nodes],
+        nodes=list(nodes.values()),
+        similarities=[hit.score for hit in hits if hit.id in nodes],
+        ids=[node.node_id for node in nodes.values()],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 
 from memos_integrations.cube.item import MemoryItem
@@ -24,7 +23,7 @@ class ShowableVerb(Verbs):
         agent: str | None = None,
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
-    ) -> builtins.list[MemoryItem]:
+    ) -> list[MemoryItem]:
         """The memories of these ids that a search may show, in the order given.
 
         The rule is that of a search: what is archived, merged, stale, quarantined, expired, no
@@ -50,7 +49,7 @@ class ShowableVerb(Verbs):
         filter: Where = None,  # noqa: A002  -- the field's word
         limit: int = 100,
         offset: int = 0,
-    ) -> builtins.list[MemoryItem]:
+    ) -> list[MemoryItem]:
         """The memories of the scope that a search may show, newest first: ``list`` by the rule
         of ``showable``, facts too, in one snapshot. Raises as ``list``."""
         whole(limit, "limit", least=0)

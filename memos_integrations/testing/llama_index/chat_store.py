@@ -39,7 +39,7 @@ def rich_messages() -> list[ChatMessage]:
         ),
         ChatMessage(
             role=MessageRole.USER,
-            blocks=[TextBlock(text="see"), ImageBlock(url="http://example.com/a.png")],
+            blocks=[TextBlock(text="see"), ImageBlock(url="https://example.com/a.png")],
         ),
         said("", MessageRole.ASSISTANT),
         said("be brief", MessageRole.SYSTEM),
