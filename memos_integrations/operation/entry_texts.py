@@ -63,20 +63,21 @@ def _leaf(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def _walk(value: Any, steps: Sequence[str]) -> Iterator[Any]:
-    if not steps:
-        yield value
-        return
-    for child in _children(value, steps[0]):
-        yield from _walk(child, steps[1:])
+def _walk(value: Any, steps: Sequence[str]) -> list[Any]:
+    """What the steps lead to. Each part is gone on from once: ``{a,a}.{a,a}`` doubles nothing."""
+    reached = [value]
+    for step in steps:
+        parts = (part for each in reached for part in _children(each, step))
+        reached = list({id(part): part for part in parts}.values())
+    return reached
 
 
 def _children(value: Any, step: str) -> Iterator[Any]:
     if step.startswith("["):
         yield from _elements(value, step[1:-1].strip())
     elif step.startswith("{"):
-        for field in step[1:-1].split(","):
-            yield from _walk(value, _STEP.findall(field.strip()))
+        for field in dict.fromkeys(each.strip() for each in step[1:-1].split(",")):
+            yield from _walk(value, _STEP.findall(field))
     elif step == "*":
         yield from value.values() if isinstance(value, Mapping) else _elements(value, "*")
     elif isinstance(value, Mapping) and step in value:

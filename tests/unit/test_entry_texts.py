@@ -69,3 +69,13 @@ def test_many_fields_are_many_texts_each_once_and_bounded() -> None:
     assert field_texts(item, ["missing", "title.deeper", "tags[9]"]) == []
     assert field_texts({"n": {"k": [1, {"z": 2}]}}, ["n.k"]) == ['[1,{"z":2}]']
     assert len(field_texts({"t": [str(n) for n in range(1_000)]}, ["t[*]"])) == MAX_PARTS
+
+
+def test_fields_that_name_one_part_many_times_cost_no_more_than_naming_it_once() -> None:
+    item: Any = {"a": "deep"}
+    for _ in range(40):
+        item = {"a": item}
+    twice = ".".join(["{a,a}"] * 41)
+    assert field_texts(item, [twice]) == ["deep"]
+    assert field_texts(item, [f"{twice}.missing"]) == []
+    assert field_texts(item, [".".join(["{a,*, a}"] * 41)]) == ["deep"]
