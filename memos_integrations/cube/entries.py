@@ -28,6 +28,7 @@ _MAX_FIELDS: Final = 64
 _MAX_SOURCE_CHARS: Final = 400
 _BAD = re.compile("[\x00\ud800-\udfff]")
 _RESERVED = re.compile("[%/\x00-\x1f\x7f]")
+_SOURCE: Final = "entry:"
 _BEHIND_COMMA: Final = "-"
 """The sign after the comma: bounds the range of the spaces under one."""
 
@@ -195,10 +196,15 @@ def source_of(namespace: Namespace, key: str) -> str:
 
     A name that is too long is cut and gets its hash, so that two never share a source.
     """
-    path = "entry:" + "/".join(_RESERVED.sub(_percent, each) for each in (*namespace, key))
+    path = _SOURCE + "/".join(_RESERVED.sub(_percent, each) for each in (*namespace, key))
     if len(path) <= _MAX_SOURCE_CHARS:
         return path
     return f"{path[:_MAX_SOURCE_CHARS]}~{hashlib.sha256(path.encode()).hexdigest()[:32]}"
+
+
+def is_entry_source(source: str | None) -> bool:
+    """Whether a memory came from being put under a name."""
+    return source is not None and source.startswith(_SOURCE)
 
 
 def _percent(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 from memos_integrations.cube.acl import Principal, Trust
 from memos_integrations.cube.draft import Draft
 from memos_integrations.cube.entries import PutEntry, clean_fields, source_of
+from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.header import Origin, State
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.infrastructure.governance.redaction import spans_to_json
@@ -28,7 +29,8 @@ _ORIGINS: Final[Mapping[Trust, Origin]] = {
 
 
 def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> Put:
-    """The memory behind a name. Raises ``InvalidInput`` for a value that is no plain JSON object.
+    """The memory behind a name. Raises ``InvalidInput`` for a value that is no plain JSON object,
+    and for a name that would be masked before it is stored.
 
     A value without searched words is an archived memory: kept, listed and in its history, and
     left out of every search.
@@ -40,6 +42,7 @@ def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> P
     written = rooms.reader.written(words[: rooms.settings.max_text_chars])
     ttl = None if op.ttl_seconds is None else span_micros(op.ttl_seconds, "ttl_seconds")
     source = source_of(op.namespace, op.key)
+    _ensure_no_secret([*op.namespace, op.key, source], keep=rooms.reader.keep)
     step = {
         "source_kind": "message",
         "source": source,
@@ -61,3 +64,12 @@ def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> P
         origin=_ORIGINS[op.trust].value,
     )
     return Put(draft, fields if texts else (), ttl)
+
+
+def _ensure_no_secret(names: list[str], *, keep: frozenset[str]) -> None:
+    """A masked name would no longer be found, so it is refused instead; without telling it."""
+    if masked(names, keep=keep) != names:
+        raise InvalidInput(
+            "a namespace or key that looks like a secret would be stored for all to read; "
+            "choose another name"
+        )

@@ -143,7 +143,7 @@ class EntryReads(Reads):
         """The results by place; what was read is put off, audited and counted as used."""
         results, seen = self._read(scope, reads)
         if seen.ends and self._instant == NOW:
-            self._rooms.vault.maintain(lambda tx: refresh(tx, seen.ends))
+            self._rooms.vault.maintain(lambda tx: refresh(tx, seen.ends, scope.principal))
         return results
 
     def _read(
@@ -190,7 +190,8 @@ class EntryVerbs(EntryReads):
         Everything is checked first. The reads then see the state before the writes of the batch,
         the last write to a name wins, and all writes commit as one transaction or not at all. An
         operation may name another ``cube`` than the call. Raises ``InvalidInput``,
-        ``InvalidFilter``, ``AccessDenied``, ``ItemFrozen``.
+        ``InvalidFilter``, ``AccessDenied``, ``ItemFrozen``, and ``Conflict`` for a put onto a name
+        that is under quarantine.
         """
         scope = self._scope(user, agent, session, cube)
         ops = _listed(ops)
@@ -220,7 +221,8 @@ class EntryVerbs(EntryReads):
 
         ``index`` names the fields that are searched (``["text", "notes[*].title"]``), each by
         itself; ``None`` takes the whole value as one text, ``False`` keeps it out of every search.
-        ``ttl_seconds`` ends it that long after it was last put or read. ``trust`` says whose word
+        ``ttl_seconds`` ends it that long after it was last put, or read by who may write it.
+        Names that look like secrets are refused, as they are not masked. ``trust`` says whose word
         it is; what is not a user's is quoted as unverified in prompt blocks.
         """
         whose = as_enum(Trust, trust, "trust")
@@ -268,7 +270,7 @@ class EntryVerbs(EntryReads):
         writer = EntryWriter(rooms.executor, rooms.lifecycle, embeds=embeds)
 
         def work(tx: Transaction) -> None:
-            refresh(tx, seen.ends)
+            refresh(tx, seen.ends, scope.principal)
             writer.write(tx, writes)
 
         self._write(scope, work, action="entries")

@@ -21,7 +21,8 @@ from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.ports import Matrix, Vector
 from memos_integrations.infrastructure.backends.embedders import unit_rows
-from memos_integrations.infrastructure.vault.rows import Stored, hides_nothing, to_item
+from memos_integrations.infrastructure.vault.behind_names import ensure_writable
+from memos_integrations.infrastructure.vault.rows import Stored, hides_nothing, masked, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import clean_reason, texts
 from memos_integrations.interface.reader import About, Turn, as_enum
@@ -32,8 +33,8 @@ from memos_integrations.operation.given_vectors import Sought, nearest, vectors_
 
 _PRESENT = 2**63 - 2
 _NAMED = (
-    "SELECT i.id FROM version v JOIN item i ON i.iid = v.iid WHERE v.cid = ? AND v.seq_to > ? "
-    "AND v.memory_type = 'document' AND v.tid IS NOT NULL "
+    "SELECT i.iid, i.id FROM version v JOIN item i ON i.iid = v.iid "
+    "WHERE v.cid = ? AND v.seq_to > ? AND v.memory_type = 'document' AND v.tid IS NOT NULL "
     "AND json_extract(v.info, '$.embedded') IN (SELECT value FROM json_each(?))"
 )
 
@@ -177,7 +178,9 @@ class VectorVerbs(Writes, VectorReads):
     ) -> dict[str, str]:
         home = self._home_of_vectors(tx, scope.cube, model, matrix)
         keys = [str((each.draft.info or {})["embedded"]) for each in drafts]
-        for old in _named(tx, home, keys):
+        replaced = _named(tx, home, keys)
+        ensure_writable(tx, home, replaced)
+        for old in replaced.values():
             self._rooms.lifecycle.delete(tx, old, reason="replaced")
         made = tx.insert(home, [each.draft for each in drafts], reason=reason)
         places = sorted(matrix)
@@ -208,7 +211,8 @@ class VectorVerbs(Writes, VectorReads):
         return home
 
     def _embedded(self, each: Embedded, scope: Scope, trust: Trust) -> Replayable:
-        """The text as it may be stored. Raises ``InvalidInput`` for a key that would be masked."""
+        """The text as it may be stored. Raises ``InvalidInput`` for a key or source that would be
+        masked."""
         clean_name(each.key, "key")
         about = About.of(
             memory_type=MemoryType.DOCUMENT,
@@ -225,6 +229,10 @@ class VectorVerbs(Writes, VectorReads):
         draft = drafts[0].draft
         if (draft.info or {}).get("embedded") != each.key:
             raise InvalidInput("a key that looks like a secret would be masked; choose another")
+        if masked(each.source, keep=rooms.reader.keep) != each.source:
+            raise InvalidInput(
+                "a source that looks like a secret would be stored for all to read; choose another"
+            )
         draft.state = State.ACTIVATED.value
         return drafts[0]
 
@@ -244,9 +252,10 @@ def _ensure_embedded(given: Sequence[Embedded]) -> None:
         clean_name(each.key, "key")
 
 
-def _named(tx: Transaction, cube: CubeRow, keys: Sequence[str]) -> list[str]:
+def _named(tx: Transaction, cube: CubeRow, keys: Sequence[str]) -> dict[int, str]:
+    """Item row -> id of the texts that are kept under these keys."""
     found = tx.execute(_NAMED, (cube.cid, _PRESENT, json.dumps(list(keys))))
-    return [str(item) for (item,) in found.fetchall()]
+    return {int(iid): str(item) for iid, item in found.fetchall()}
 
 
 def _matrix(texts: Sequence[Embedded]) -> dict[int, Vector]:

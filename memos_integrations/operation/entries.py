@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from memos_integrations.cube.acl import Permission
+from memos_integrations.cube.acl import Permission, Principal
 from memos_integrations.cube.draft import Draft
+from memos_integrations.cube.entries import is_entry_source
+from memos_integrations.cube.errors import Conflict
 from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import TOMBSTONES, State
 from memos_integrations.cube.ids import CubePath
+from memos_integrations.infrastructure.vault.behind_names import ensure_writable
 from memos_integrations.infrastructure.vault.entries import (
     Name,
     give_names,
@@ -22,6 +25,7 @@ from memos_integrations.infrastructure.vault.entries import (
     keep_fields,
     put_off,
 )
+from memos_integrations.infrastructure.vault.governed import Asking, Governed
 from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -56,7 +60,11 @@ class EntryWriter:
         self._embeds = embeds
 
     def write(self, tx: Transaction, names: Names) -> None:
-        """Have every name hold what is wanted. Any refusal undoes all of it."""
+        """Have every name hold what is wanted. Any refusal undoes all of it.
+
+        Raises ``AccessDenied``, ``ItemFrozen``, and ``Conflict`` for a value that would be hidden
+        by a quarantine.
+        """
         by_cube: dict[CubePath, dict[tuple[str, str], Wanted]] = {}
         for (path, space, key), wanted in names.items():
             by_cube.setdefault(path, {})[space, key] = wanted
@@ -80,10 +88,11 @@ class EntryWriter:
         self, tx: Transaction, cube: CubeRow, entries: Mapping[tuple[str, str], Wanted]
     ) -> None:
         names: dict[Name, Wanted] = {(cube.cid, *name): each for name, each in entries.items()}
-        held = self._held(tx, list(names))
+        held = self._held(tx, cube, list(names))
         new = {name: put for name, put in names.items() if put is not None and name not in held}
         changed = [(held[n], put) for n, put in names.items() if put is not None and n in held]
         gone = [held[name] for name, put in names.items() if put is None and name in held]
+        _ensure_shown(tx, cube, [old for old, _ in changed], [put.draft for put in new.values()])
         made = self._insert(tx, cube, new)
         for old, put in changed:
             self._revise(tx, old, put)
@@ -94,7 +103,7 @@ class EntryWriter:
         words = [iid for iid, put in zip(made, new.values(), strict=True) if put.fields]
         self._queue(tx, cube, words + [old.iid for old, put in changed if put.fields])
 
-    def _held(self, tx: Transaction, names: Sequence[Name]) -> dict[Name, Stored]:
+    def _held(self, tx: Transaction, cube: CubeRow, names: Sequence[Name]) -> dict[Name, Stored]:
         """What the names hold now, all of it the principal's to write. Raises ``AccessDenied``."""
         iids = holders(tx, names)
         rows = {row.iid: row for row in current(tx, list(iids.values()))}
@@ -102,7 +111,7 @@ class EntryWriter:
         for row in rows.values():
             if State(row.state) not in TOMBSTONES and not _lives(tx, row):
                 self._lifecycle.expire(tx, row, reason="time to live ran out")
-        tx.items([row.id for row in found.values()])
+        ensure_writable(tx, cube, {row.iid: row.id for row in found.values()})
         return found
 
     def _insert(self, tx: Transaction, cube: CubeRow, new: Mapping[Name, Put]) -> dict[int, str]:
@@ -127,6 +136,7 @@ class EntryWriter:
             valid_to=None,
             agent=draft.agent,
             origin=draft.origin,
+            source=draft.source,
             provenance=draft.provenance,
             stale=0,
             merged_into=None,
@@ -142,14 +152,39 @@ class EntryWriter:
             queue_items(tx, cube.cid, items)
 
 
-def refresh(tx: Transaction, ends: Mapping[int, int]) -> None:
-    """Put off the end of entries that were read, and have the indexes know of it."""
-    done = put_off(tx, ends)
-    rows = tx.execute(_CUBES, (dumps(done),)).fetchall()
-    for iid, cid in rows:
-        tx.emit(EventKind.ACCESS, cid, iid)
+def refresh(tx: Transaction, ends: Mapping[int, int], who: Principal) -> None:
+    """Put off the end of entries that ``who`` read and may write, and have the indexes know of it.
+
+    Who may only read them must not keep them from ending.
+    """
+    cubes = dict(tx.execute(_CUBES, (dumps(list(ends)),)).fetchall())
+    own = Governed(tx.connection, Asking(who, tx.now, Permission.WRITE))
+    rows = own.items(list(cubes), cids=set(cubes.values())) if cubes else []
+    for iid in put_off(tx, {row.iid: ends[row.iid] for row in rows}):
+        tx.emit(EventKind.ACCESS, cubes[iid], iid)
 
 
+def _ensure_shown(
+    tx: Transaction, cube: CubeRow, old: Iterable[Stored], new: Sequence[Draft]
+) -> None:
+    """Raise ``Conflict`` where what is put would be hidden by a quarantine and read as nothing.
+
+    What a barred import brings is hidden on purpose.
+    """
+    hidden = [row.id for row in old if row.quarantined]
+    sources = [draft.source for draft in new if is_entry_source(draft.source)]
+    barred = tx.execute(_BARRED, (cube.cid, dumps(sources))).fetchone() if sources else None
+    if hidden or barred:
+        what = f"memory {hidden[0]} under it is" if hidden else "it is"
+        raise Conflict(
+            f"a name in cube {cube.path} cannot be put: {what} under quarantine, so it would hold "
+            "nothing. Release its source with mos.release(...), or choose another name"
+        )
+
+
+_BARRED = (
+    "SELECT 1 FROM quarantine WHERE cid = ? AND source IN (SELECT value FROM json_each(?)) LIMIT 1"
+)
 _RESTS_ON = "SELECT 1 FROM edge WHERE target = ? AND relation = 'derived_from' LIMIT 1"
 _CUBES = "SELECT iid, cid FROM item WHERE iid IN (SELECT value FROM json_each(?))"
 

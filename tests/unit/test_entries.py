@@ -24,12 +24,14 @@ from memos_integrations.cube.entries import (
 )
 from memos_integrations.cube.errors import (
     AccessDenied,
+    Conflict,
     HostileArchive,
     InvalidFilter,
     InvalidInput,
     ItemFrozen,
     MergeConflict,
 )
+from memos_integrations.cube.ids import CubePath
 from memos_integrations.testing.fakes import FakeEmbedder, ManualClock
 
 QUIET = Settings(worker=False)
@@ -413,6 +415,88 @@ def test_a_quarantined_name_holds_nothing_until_it_is_released(mos: MOS) -> None
     assert held(mos) == {"dish": "soup"}
 
 
+def test_a_put_that_a_quarantine_would_hide_is_refused_and_says_so(mos: MOS) -> None:
+    put(mos, {"dish": "soup"})
+    put(mos, {"dish": "tea"}, "gone")
+    mos.delete_entry(NS, "gone", user="alice")
+    for key in ("k", "gone", "never"):
+        mos.quarantine(source_of(NS, key), user="alice", cube="users/alice")
+        with pytest.raises(Conflict, match="under quarantine"):
+            mos.entries(
+                [PutEntry(NS, "other", {"n": 1}), PutEntry(NS, key, {"dish": "pie"})], user="alice"
+            )
+        assert held(mos, "other") is None
+        mos.release(source_of(NS, key), user="alice", cube="users/alice")
+        put(mos, {"dish": "pie"}, key)
+        assert held(mos, key) == {"dish": "pie"}
+
+
+def test_a_quarantined_name_can_still_be_deleted(mos: MOS) -> None:
+    put(mos, {"dish": "soup"})
+    mos.quarantine(source_of(NS, "k"), user="alice", cube="users/alice")
+    mos.delete_entry(NS, "k", user="alice")
+    mos.release(source_of(NS, "k"), user="alice", cube="users/alice")
+    assert held(mos) is None
+
+
+def test_a_put_onto_a_name_hidden_from_the_writer_tells_no_id_and_is_noted(mos: MOS) -> None:
+    put(mos, {"n": 1})
+    item = item_of(mos)
+    mos.share(to="bob", permission="write", user="alice")
+    mos.deny(item, to="bob", user="alice")
+    for change in (
+        lambda: put(mos, {"n": 2}, user="bob", cube="users/alice"),
+        lambda: mos.delete_entry(NS, "k", user="bob", cube="users/alice"),
+    ):
+        with pytest.raises(AccessDenied) as refused:
+            change()
+        assert item not in f"{refused.value} {vars(refused.value)} {refused.value.__context__}"
+    denied = [e for e in mos.audit(user="alice", cube="users/alice") if e.outcome == "denied"]
+    assert [line.actor for line in denied] == ["user:bob"] * 2
+    assert held(mos) == {"n": 1}
+
+
+def test_a_put_onto_a_name_that_is_only_readable_names_the_memory(mos: MOS) -> None:
+    put(mos, {"n": 1})
+    mos.share(to="bob", permission="write", user="alice")
+    mos.deny(item_of(mos), to="bob", permission="write", user="alice")
+    with pytest.raises(AccessDenied, match=item_of(mos)):
+        put(mos, {"n": 2}, user="bob", cube="users/alice")
+
+
+SECRET = "sk-proj-" + "a1B2c3D4e5F6g7H8" * 3
+
+
+@pytest.mark.parametrize(
+    ("namespace", "key"),
+    [
+        (NS, SECRET),
+        (("keys", SECRET, "x"), "k"),
+        (NS, "password: hunter2hunter2"),
+        (("git", "https://ann:hunter2hunter2@host"), "k"),
+    ],
+)
+def test_a_name_that_looks_like_a_secret_is_refused_and_reaches_no_file(
+    mos: MOS, namespace: tuple[str, ...], key: str
+) -> None:
+    with pytest.raises(InvalidInput, match="secret") as refused:
+        mos.put_entry(namespace, key, {"n": 1}, user="alice")
+    told = str(refused.value)
+    assert SECRET not in told
+    assert "hunter2" not in told
+    raw = b"".join(path.read_bytes() for path in Path(mos.path).parent.iterdir() if path.is_file())
+    assert SECRET.encode() not in raw
+    assert b"hunter2" not in raw
+
+
+def test_ordinary_names_are_no_secrets(mos: MOS) -> None:
+    uuid = "0b0f7c4e-5d9d-4c5b-9a53-2f1f0f6a3c11"
+    for name in (uuid, "ann@example.org", "token", "secret-santa", "日本", "a" * 64, "doc:12/3"):
+        mos.put_entry(("memories", name, uuid), name, {"n": name}, user="alice")
+        found = mos.get_entry(("memories", name, uuid), name, user="alice")
+        assert found is not None
+
+
 # -- time to live -----------------------------------------------------------------------------
 
 
@@ -450,6 +534,25 @@ def test_a_put_without_a_time_to_live_lifts_the_earlier_one(mos: MOS, clock: Man
     put(mos, {"n": 2})
     clock.advance(seconds=61)
     assert held(mos) == {"n": 2}
+
+
+def test_who_may_only_read_a_value_does_not_keep_it_from_ending(
+    mos: MOS, clock: ManualClock
+) -> None:
+    for key in ("k", "mine"):
+        put(mos, {"n": 1}, key, ttl_seconds=60)
+    mos.share(to="bob", user="alice")
+    mos.share(to="carol", permission="write", user="alice")
+    theirs = {"cube": "users/alice"}
+    clock.advance(seconds=40)
+    assert held(mos, user="bob", **theirs) == {"n": 1}
+    assert mos.find_entries(NS, user="bob", **theirs) != []
+    mos.entries(
+        [GetEntry(NS, "k", cube=CubePath("users/alice")), PutEntry(NS, "b", {})], user="bob"
+    )
+    assert held(mos, "mine", user="carol", **theirs) == {"n": 1}
+    clock.advance(seconds=40)
+    assert (held(mos), held(mos, "mine")) == (None, {"n": 1})
 
 
 def test_a_view_of_the_past_puts_nothing_off(mos: MOS, clock: ManualClock) -> None:

@@ -213,3 +213,22 @@ def test_vectors_of_our_own_embedder_hold_masked_words_and_are_handed_out() -> N
         mos.share(to="ben", user="ann")
         found = mos.vectors([item], user="ben", cube="users/ann")
         assert found[item] == pytest.approx(mos.vectors([item], user="ann")[item])
+
+
+def test_a_put_onto_a_key_hidden_from_the_writer_tells_no_id(mos: MOS) -> None:
+    (item, _) = put(mos, *NODES)
+    mos.share(to="ben", permission="write", user="ann", cube=CUBE)
+    mos.deny(item, to="ben", user="ann")
+    with pytest.raises(errors.AccessDenied) as refused:
+        mos.put_embedded([NODES[0]], model="m", user="ben", cube=CUBE)
+    assert item not in f"{refused.value} {vars(refused.value)} {refused.value.__context__}"
+    assert mos.get(item, user="ann").text == NODES[0].text
+
+
+def test_a_source_that_looks_like_a_secret_is_refused(mos: MOS) -> None:
+    secret = "sk-proj-" + "a1B2c3D4e5F6g7H8" * 3
+    put(mos, NODES[0])
+    with pytest.raises(errors.InvalidInput, match="source") as refused:
+        put(mos, NODES[1], Embedded("a", "plain", [1, 0, 0], source=f"https://host/{secret}"))
+    assert secret not in str(refused.value)
+    assert [each.text for each in mos.list(user="ann", cube=CUBE)] == [NODES[0].text]
