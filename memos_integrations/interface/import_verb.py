@@ -12,7 +12,13 @@ from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.vault.imported import known
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.importing import langgraph_items, letta_agents, mem0_memories
-from memos_integrations.interface.importing.bringing import Bringer, Brought, Ready
+from memos_integrations.interface.importing.bringing import (
+    EXISTS,
+    Bringer,
+    Brought,
+    Ready,
+    names_taken,
+)
 from memos_integrations.interface.importing.files import ImportLimits
 from memos_integrations.interface.importing.foreign import Foreign, Left, Records
 from memos_integrations.interface.importing.report import ImportReport, System
@@ -110,8 +116,14 @@ class ImportVerb(Verbs):
     def _foreseen(self, scope: Scope, batch: Sequence[Ready]) -> Brought:
         done = Brought()
         with self._reading(scope, action="import") as reading:
+            cids = [cube.cid for cube in reading.cubes(scope.cubes)]
+            taken = names_taken(reading, cids, batch)
             for each in batch:
-                done.count(each.fate(known(reading.connection, scope.principal, each.key)))
+                fate = each.fate(known(reading.connection, scope.principal, each.key))
+                if fate == "new" and each.foreign.name in taken:
+                    done.leave(EXISTS)
+                else:
+                    done.count(fate)
         return done
 
 

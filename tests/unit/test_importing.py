@@ -153,6 +153,66 @@ def test_memos_store_finds_what_came_from_langgraph(mos: MOS, tmp_path: Path) ->
     assert [item.key for item in store.search(("memories",), query="tea")] == ["m1"]
 
 
+def test_an_entry_that_no_import_brought_is_left_and_told(mos: MOS, tmp_path: Path) -> None:
+    name = ("memories", "ann")
+    mos.put_entry(name, "m1", {"text": "likes black coffee"}, user="ann")
+    mos.put_entry(name, "m3", {"text": "hidden"}, trust="import", user="ann")
+    mos.quarantine("entry:memories/ann/m3", user="ann", cube="users/ann")
+    mos.put_entry(name, "m4", {"text": "gone"}, user="ann")
+    mos.delete_entry(name, "m4", user="ann")
+    rows = [("memories.ann", key, *ROW[2:]) for key in ("m1", "m2", "m3", "m4")]
+    file = store_file(tmp_path / "s.db", *rows)
+    foreseen = mos.import_from("langgraph", file, user="ann", dry_run=True)
+    assert foreseen.left == {"exists here": 1}  # what is hidden is not told
+    done = mos.import_from("langgraph", file, user="ann")
+    assert (done.new, done.left) == (2, {"exists here": 2})
+    held = mos.get_entry(name, "m1", user="ann")
+    assert held is not None
+    assert held.value == {"text": "likes black coffee"}
+    assert mos.get_entry(name, "m3", user="ann") is None
+    mos.release("entry:memories/ann/m3", user="ann", cube="users/ann")
+    kept = mos.get_entry(name, "m3", user="ann")
+    assert kept is not None
+    assert kept.value == {"text": "hidden"}
+
+
+def test_imported_entries_are_quarantined_and_rolled_back_by_their_source(
+    mos: MOS, tmp_path: Path
+) -> None:
+    name, theirs = ("memories", "ann"), {"user": "ann", "cube": "users/ann"}
+    mos.put_entry(name, "own", {"text": "mine"}, user="ann")
+    (item,) = mos.import_from("langgraph", store_file(tmp_path / "s.db", ROW), user="ann").ids
+    assert mos.quarantine("import:langgraph", **theirs) == [item]
+    assert mos.get_entry(name, "m1", user="ann") is None
+    row = ("memories.ann", "m2", *ROW[2:])
+    mos.import_from("langgraph", store_file(tmp_path / "t.db", row), user="ann")
+    assert mos.get_entry(name, "m2", user="ann") is None
+    assert len(mos.release("import:langgraph", **theirs)) == 2
+    assert mos.get_entry(name, "m2", user="ann") is not None
+    mos.rollback(source="import:langgraph", **theirs)
+    assert [entry.key for entry in mos.find_entries(name, user="ann")] == ["own"]
+
+
+def test_an_imported_entry_follows_its_file_until_it_is_put_anew_here(
+    mos: MOS, tmp_path: Path
+) -> None:
+    name = ("memories", "ann")
+
+    def come(place: str, text: str) -> Any:
+        row = ("memories.ann", "m1", json.dumps({"text": text}), *ROW[3:])
+        return mos.import_from("langgraph", store_file(tmp_path / place, row), user="ann")
+
+    come("a.db", "likes tea")
+    assert come("b.db", "likes green tea").changed == 1
+    mos.put_entry(name, "m1", {"text": "likes coffee"}, user="ann")
+    done = come("c.db", "likes black tea")
+    assert (done.changed, done.left) == (0, {"changed there, put anew here": 1})
+    held = mos.get_entry(name, "m1", user="ann")
+    assert held is not None
+    assert held.value == {"text": "likes coffee"}
+    assert mos.get(held.item, user="ann").header.source == "entry:memories/ann/m1"
+
+
 # -- mem0 -----------------------------------------------------------------------------------------
 
 

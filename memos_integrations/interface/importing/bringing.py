@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from memos_integrations.cube.acl import Permission, Principal, Trust
-from memos_integrations.cube.entries import PutEntry, encode
+from memos_integrations.cube.entries import Namespace, PutEntry, encode
 from memos_integrations.cube.errors import InvalidInput, MemosError
 from memos_integrations.cube.header import TOMBSTONES, MemoryType, Origin, State
 from memos_integrations.cube.ids import CubePath, to_micros
 from memos_integrations.cube.ops import AddOp, Replayable, UpdateOp
 from memos_integrations.cube.outcomes import AddResult
-from memos_integrations.infrastructure.vault.entries import holders
+from memos_integrations.infrastructure.vault.entries import EntryRows, holders
 from memos_integrations.infrastructure.vault.imported import Imported, known, note
-from memos_integrations.infrastructure.vault.rows import dumps
+from memos_integrations.infrastructure.vault.reading import Reading
+from memos_integrations.infrastructure.vault.rows import Stored, dumps
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.base import Rooms
@@ -32,6 +33,8 @@ from memos_integrations.interface.updates import update_columns
 from memos_integrations.operation.entries import EntryWriter, Put
 
 Fate: TypeAlias = Literal["new", "changed", "unchanged"]
+EXISTS = "exists here"
+_SOURCE = "import:"
 _RESERVED = frozenset({"imported_from", "imported_id"})
 
 
@@ -117,7 +120,7 @@ class Bringer:
             info=info,
             trust=self._trust,
             origin=Origin.IMPORT,
-            source=f"import:{self._system}",
+            source=f"{_SOURCE}{self._system}",
         )
         turn = Turn(text, each.role, each.speaker, each.time, each.session, each.id[:500])
         drafts, refused = self._rooms.reader.read([turn], about, self._who, now=now)
@@ -135,6 +138,7 @@ class Bringer:
         put = draft_of(PutEntry(*each.name, each.value), self._who, self._rooms, now=now)
         draft = put.draft
         draft.origin, draft.trust, draft.info = Origin.IMPORT.value, self._trust.value, info
+        draft.source = f"{_SOURCE}{self._system}"
         draft.time = now if each.time is None else to_micros(each.time)
         draft.expires = None if each.expires is None else to_micros(each.expires)
         return put
@@ -150,7 +154,7 @@ class Bringer:
         self._add(tx, [each for each in new if isinstance(each.first, Replayable)], done)
         for each in new:
             if isinstance(each.first, Put):
-                self._note_new(tx, each, self._put(tx, cube, each, each.first), done)
+                self._new_entry(tx, cube, each, each.first, done)
         for each, seen in fates:
             if seen is not None and each.fate(seen) == "changed":
                 self._changed(tx, cube, each, seen, done)
@@ -175,6 +179,29 @@ class Bringer:
                 self._update(tx, item, text, {}, done)
             self._note_new(tx, each, item, done)
 
+    def _new_entry(
+        self, tx: Transaction, cube: CubeRow, each: Ready, put: Put, done: Brought
+    ) -> None:
+        """Store an entry, unless its name holds what no import brought."""
+        there = self._held(tx, cube, each)
+        if there is not None and not _brought(there):
+            done.leave(EXISTS)
+            return
+        try:
+            item = self._put(tx, cube, each, put)
+        except MemosError as error:
+            done.leave(f"{EXISTS}, and {_short(error)}")
+            return
+        self._note_new(tx, each, item, done)
+
+    def _held(self, tx: Transaction, cube: CubeRow, each: Ready) -> Stored | None:
+        """What the name of an entry holds here, also where that is hidden from who imports."""
+        assert each.foreign.name is not None  # noqa: S101  -- it is an entry
+        namespace, key = each.foreign.name
+        iids = holders(tx, [(cube.cid, encode(namespace), key)]).values()
+        found = current(tx, list(iids))
+        return found[0] if found and State(found[0].state) not in TOMBSTONES else None
+
     def _note_new(self, tx: Transaction, each: Ready, item: str, done: Brought) -> None:
         note(tx, each.key, each.as_noted(item))
         done.ids.append(item)
@@ -188,6 +215,9 @@ class Bringer:
         rows = current(tx, [iid for iid, _ in numbers.values()])
         if not rows or State(rows[0].state) in TOMBSTONES:
             done.leave("changed there, deleted here")
+            return
+        if isinstance(each.first, Put) and not _brought(rows[0]):
+            done.leave("changed there, put anew here")
             return
         try:
             tx.items([seen.item], Permission.WRITE)
@@ -225,6 +255,21 @@ class Bringer:
         (iid,) = holders(tx, [(cube.cid, encode(namespace), key)]).values()
         (row,) = current(tx, [iid])
         return row.id
+
+
+def names_taken(
+    reading: Reading, cids: Sequence[int], batch: Sequence[Ready]
+) -> set[tuple[Namespace, str]]:
+    """The names of a batch that hold what no import brought, as far as the importer sees it."""
+    names = [each.foreign.name for each in batch if each.foreign.name is not None]
+    asked = [(cid, encode(namespace), key) for cid in cids for namespace, key in names]
+    found = EntryRows(reading, cids).get(asked).values() if asked else ()
+    return {(named.namespace, named.key) for named in found if not _brought(named.row)}
+
+
+def _brought(row: Stored) -> bool:
+    """Whether an import wrote what an entry holds now, and nobody put it since."""
+    return row.source is not None and row.source.startswith(_SOURCE)
 
 
 def _hash(text: str) -> str:
