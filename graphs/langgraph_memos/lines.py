@@ -183,8 +183,8 @@ async def _newer_by_loop(
 
 
 def _branch(mos: MOS, asker: Asker, cube: CubeName | None, line: str, known: int) -> str:
-    """The branch of this cube for this line, under the cube itself so that whoever was granted
-    the one has the other; made if it is not there yet."""
+    """The branch of this cube for this line, under the cube itself so that it is its owner's and
+    whoever was granted the one has the other, as long as that; made if it is not there yet."""
     place = json.dumps([_name(cube), asker.thread, line])
     above = _name(cube).partition("/branches/")[0] if cube is not None else _home(asker)
     name = f"{above}/branches/{hashlib.sha256(place.encode()).hexdigest()[:20]}".lstrip("/")
@@ -193,22 +193,12 @@ def _branch(mos: MOS, asker: Asker, cube: CubeName | None, line: str, known: int
         return name
     try:
         mos.fork(name, at=known, cube=cube, reason="the thread was forked", **who)
-        if cube is not None:
-            _give_back(mos, name, cube, who)
     except NotFound:  # the home was not founded yet
         mos.create_cube(name, **who)
     except UsageError:
         if not _there(mos, name, who):
             raise  # else another attempt at this step has just made it
     return name
-
-
-def _give_back(mos: MOS, branch: str, cube: CubeName, who: Mapping[str, Any]) -> None:
-    """Let the owner of a cube rule its branch, too, whoever made it."""
-    owners = {each.path: each.owner for each in mos.cubes(**who)}
-    owner = owners.get(_name(cube))
-    if owner is not None and owner != owners.get(branch):
-        mos.share(to=owner, permission="admin", cube=branch, **who)
 
 
 def _there(mos: MOS, name: str, who: Mapping[str, Any]) -> bool:

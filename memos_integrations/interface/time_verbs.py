@@ -94,7 +94,9 @@ class TimeVerbs(Verbs):
         reason: str = "forked",
     ) -> MemCube:
         """A new cube ``name`` of the asker's with everything it may read of ``cube``, now or as
-        it was ``at`` a time. Raises ``UsageError`` when the name is taken."""
+        it was ``at`` a time. Under a cube of the owner of ``cube`` (``teams/acme/try`` of
+        ``teams/acme``) it is that owner's, and the asker's by what was granted there. Raises
+        ``UsageError`` when the name is taken."""
         scope = self._scope(user, agent, session, cube)
         path = clean_path(name)
 

@@ -217,6 +217,31 @@ def test_branch_can_be_compared_and_merged_back(mos: MOS) -> None:
     assert "I like fado." in texts(mos, user="alice")
 
 
+def test_fork_of_a_shared_cube_is_closed_with_the_grant(mos: MOS) -> None:
+    mos.create_cube("teams/acme", user="maya")
+    mos.share(to="alice", permission="write", user="maya", cube="teams/acme")
+    mos.add("The fence is green.", user="maya", cube="teams/acme")
+    node = RememberNode(mos, cube="teams/acme")
+    built = StateGraph(MemoryState).add_node("remember", node).add_edge(START, "remember")
+    graph = built.compile(checkpointer=InMemorySaver())
+    graph.invoke(said("I paint on Monday."), who())
+    graph.invoke(None, before(graph, "remember", turn=0))
+    point = asked_by("alice", next(s.config for s in graph.get_state_history(who()) if s.next))
+    graph.invoke(None, point)  # a fork of the fork
+    made = branches(mos)
+    assert len(made) == 2
+    assert branches(mos, "maya") == made
+    for branch in made:
+        mos.add("I may write here.", user="alice", cube=branch)
+        mos.merge_branch(branch, user="alice", on_conflict="theirs")
+    mos.revoke(to="alice", user="maya", cube="teams/acme")
+    assert branches(mos) == []
+    for branch in made:
+        with pytest.raises(errors.AccessDenied):
+            mos.list(user="alice", cube=branch)
+        assert "The fence is green." in texts(mos, user="maya", cube=branch)
+
+
 def test_fork_that_is_merged_goes_on_in_the_cube_it_left(mos: MOS, saver: Any) -> None:
     graph = memory_graph(mos).compile(checkpointer=saver)
     graph.invoke(said("I moved to Porto."), who())

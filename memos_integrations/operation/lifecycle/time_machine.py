@@ -112,12 +112,15 @@ def fork(
 ) -> CubeRow:
     """A new cube of the principal's with everything of ``source`` that it may read then.
 
-    Copies carry words as the principal sees them, vectors and the links among themselves.
+    Under a cube of the source's owner it is that owner's: the principal is there by a grant, which
+    reaches the new cube for as long as it stands, and must not outlive it as an owner. Copies
+    carry words as the principal sees them, vectors and the links among themselves.
     """
     if tx.find_cube(path) is not None:
         raise UsageError(f"cube {path} exists already; choose another name for the branch")
     seq = min(instant.seq, tx.seq)
-    branch = tx.new_cube(path, fork_of=source.cid, fork_seq=seq)
+    owner = _owner_above(tx, source, path)
+    branch = tx.new_cube(path, owner=owner, fork_of=source.cid, fork_seq=seq)
     asking = Asking(tx.principal, tx.now, Permission.READ, Instant(Seq(seq)))
     rows = Governed(tx.connection, asking).listing(cids=[source.cid], pick="present")
     rows = [row for row in reversed(rows) if row.tid is not None]
@@ -132,6 +135,14 @@ def fork(
     if source.embedding:
         tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (source.embedding, branch.cid))
     return branch
+
+
+def _owner_above(tx: Transaction, source: CubeRow, path: CubePath) -> str | None:
+    """Who owns the source, where the nearest cube above ``path`` is theirs too."""
+    parts = path.split("/")
+    paths = (CubePath("/".join(parts[:depth])) for depth in range(len(parts) - 1, 0, -1))
+    above = next((cube for cube in map(tx.find_cube, paths) if cube is not None), None)
+    return source.owner if above is not None and above.owner == source.owner else None
 
 
 def _insert_copies(
