@@ -41,8 +41,8 @@ def draft_of(op: PutEntry, principal: Principal, rooms: Rooms, *, now: int) -> P
     words = "\n".join(texts) or whole_text(value)
     written = rooms.reader.written(words[: rooms.settings.max_text_chars])
     ttl = None if op.ttl_seconds is None else span_micros(op.ttl_seconds, "ttl_seconds")
+    _ensure_no_secret([*op.namespace, op.key], keep=rooms.reader.keep)
     source = source_of(op.namespace, op.key)
-    _ensure_no_secret([*op.namespace, op.key, source], keep=rooms.reader.keep)
     step = {
         "source_kind": "message",
         "source": source,

@@ -202,7 +202,17 @@ def test_bad_argument_is_a_typed_error_that_changes_nothing_or_it_works(
 
 
 def test_every_public_verb_is_in_the_table_or_named_here(mos: MOS) -> None:
-    others = {"acting", "check", "close", "expire_due", "flush", "work", "audit_head", "path"}
+    others = {
+        "acting",
+        "check",
+        "close",
+        "expire_due",
+        "flush",
+        "work",
+        "audit_head",
+        "path",
+        "principal",
+    }
     others |= {"prune_tasks", "ranking", "records", "activated"}  # tried by tests of their own
     elsewhere = {
         "put_blob",
