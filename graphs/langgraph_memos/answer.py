@@ -16,8 +16,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
 from langgraph_memos.basis import with_basis
-from langgraph_memos.budget import MemoryBudget, budget_left, tokens_used
-from langgraph_memos.forms import as_injected, injection
+from langgraph_memos.budget import MemoryBudget, budget_left, tokens_used, usage_told
+from langgraph_memos.forms import HEADING, as_injected, injection
 from langgraph_memos.quotes import quote
 from langgraph_memos.recall import question_of
 from langgraph_memos.state import Answer, MemoryState, Recalled
@@ -79,7 +79,8 @@ class AnswerNode:
     def _ask(self, model: BaseChatModel, state: MemoryState, trace: Trace) -> dict[str, Any]:
         left = budget_left(state, limit_tokens=self._budget)
         offer = injection(state.get("recalled", []), left_tokens=left)
-        task = SystemMessage(f"{_TASK}\n\nMemories:\n{offer.text or '(none)'}")
+        shown = f"{HEADING}\n{offer.text}" if offer.text else "You remember nothing of it."
+        task = SystemMessage(f"{_TASK}\n\n{shown}")
         reply = model.invoke([task, *state["messages"]])
         text = str(reply.text)
         used = dict.fromkeys(int(n) for n in re.findall(r"\[(\d{1,3})\]", text))
@@ -90,7 +91,7 @@ class AnswerNode:
             message_id=reply.id or str(uuid4()),  # the one its tokens were streamed under
         )
         trace.tell("injected", **as_injected(offer), left_tokens=left)
-        said = AIMessage(text, id=answer["message_id"], usage_metadata=reply.usage_metadata)
+        said = AIMessage(text, id=answer["message_id"], usage_metadata=usage_told(reply))
         return {
             **_said(answer, said),
             "injected": as_injected(offer),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from langchain_core.messages import AIMessage
+from langchain_core.messages.ai import UsageMetadata
 from langgraph.errors import InvalidUpdateError
 
 from memos_integrations.cube.errors import InvalidInput
@@ -49,8 +50,14 @@ def budget_left(state: Mapping[str, Any], *, limit_tokens: int | None = None) ->
 
 def tokens_used(message: AIMessage) -> int | None:
     """What a model says a call took; ``None`` where it does not say."""
-    usage = message.usage_metadata
+    usage = usage_told(message)
     return None if usage is None else usage["total_tokens"]
+
+
+def usage_told(message: AIMessage) -> UsageMetadata | None:
+    """The usage that a model tells of. An answer out of LangChain's cache has a cost alone."""
+    usage = message.usage_metadata
+    return usage if usage is not None and "total_tokens" in usage else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
 
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
@@ -22,6 +23,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, RetryPolicy
 
+from langchain_memos import MemOSCache
 from langgraph_memos import (
     Member,
     MemoryState,
@@ -448,6 +450,37 @@ def test_words_of_a_model_are_streamed_once(mos: MOS, build: Any, asynchronous: 
     else:
         parts = [m for m, _ in graph.stream(said("Count."), who(), stream_mode="messages")]
     assert "".join(part.text for part in parts) == "one two three"
+
+
+@pytest.mark.parametrize("build", [memory_graph, memory_agent])
+def test_answer_out_of_langchains_own_cache_is_one_that_says_no_tokens(
+    mos: MOS, build: Any
+) -> None:
+    mos.add("The harbour opens at noon.", user="alice")
+    model = says("At noon [1].")
+    model.cache = InMemoryCache()
+    how = {"tools": []} if build is memory_agent else {}
+    graph = build(mos, model=model, **how).compile()
+    asked = {"messages": [HumanMessage("When does the harbour open?")], "recorded": False}
+    for each in ("t1", "t2"):
+        was = mos.count(user="alice")
+        state = graph.invoke(asked, who(thread=each))
+        assert state["messages"][-1].text == "At noon [1]."
+        for item in mos.list(user="alice")[: mos.count(user="alice") - was]:
+            mos.delete(item.id, user="alice")
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize("build", [memory_graph, memory_agent])
+def test_answer_made_of_memories_stays_out_of_the_cache_of_answers(mos: MOS, build: Any) -> None:
+    mos.add("The harbour opens at noon.", user="alice")
+    model = says("At noon [1].")
+    model.cache = MemOSCache(mos, user="alice")
+    how = {"tools": []} if build is memory_agent else {}
+    build(mos, model=model, **how).compile().invoke(said("When does the harbour open?"), who())
+    records = mos.records("langchain.cache/default", user="alice", cube="users/alice/llm-cache")
+    assert len(model.asked) == 1
+    assert records.keys() == []
 
 
 # -- the team -------------------------------------------------------------------------------------
