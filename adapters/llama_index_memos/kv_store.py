@@ -20,6 +20,7 @@ from llama_index.core.storage.kvstore.types import (
 )
 
 from llama_index_memos.asker import Asker, checked, in_a_cube
+from llama_index_memos.links import REMEDY, barred_in_dumped
 from memos_integrations.cube.errors import HostileArchive, InvalidInput, VaultDamaged
 from memos_integrations.infrastructure.strict_json import decode_object
 from memos_integrations.interface.mos import MOS
@@ -33,7 +34,8 @@ class MemOSKVStore(BaseKVStore):
     """JSON objects under a key and a collection, each call one durable transaction.
 
     They lie in the home of ``user`` or ``agent``, or in ``cube``; ``name`` keeps several stores in
-    one cube apart. Values are data only: nothing is pickled.
+    one cube apart. Values are data only: nothing is pickled, and no node is kept or handed out
+    that would make its reader open a local file or fetch what is not https.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class MemOSKVStore(BaseKVStore):
         self._records = mos.records(f"llama_index.kv/{quote(name, safe='')}", **asker.of())
 
     def put(self, key: str, val: dict[str, Any], collection: str = DEFAULT_COLLECTION) -> None:
-        """Keep a value. Raises ``InvalidInput`` for what JSON cannot carry."""
+        """Keep a value. Raises ``InvalidInput`` for what JSON cannot carry or a store of nodes
+        may not keep."""
         self._records.put({_place(collection, key): _bytes(val)})
 
     def put_all(
@@ -134,13 +137,19 @@ def _bytes(value: object) -> bytes:
     if not isinstance(value, Mapping):
         raise InvalidInput(f"a value is a JSON object, not {type(value).__name__}")
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+        raw = json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the value holds what JSON cannot carry: {error}") from error
+    if barred := barred_in_dumped(value):
+        raise InvalidInput(f"the node points at {barred}: {REMEDY}")
+    return raw
 
 
 def _value(place: str, raw: bytes) -> dict[str, Any]:
     try:
-        return decode_object(raw, max_depth=_MAX_DEPTH, what="a stored value")
+        value = decode_object(raw, max_depth=_MAX_DEPTH, what="a stored value")
     except HostileArchive as error:
         raise VaultDamaged(f"record {place!r} does not read: {error}") from error
+    if barred := barred_in_dumped(value):
+        raise VaultDamaged(f"record {place!r} points at {barred}; it is not read")
+    return value

@@ -38,11 +38,16 @@ def barred_in_node(kind: str, node: Mapping[str, Any]) -> str | None:
     holders = [node.get(each) for each in _RESOURCES]
     found = [_barred(node.get("image_path"), node.get("image_url"))]
     found += [_barred(h.get("path"), h.get("url")) for h in holders if isinstance(h, Mapping)]
-    inner = node.get("obj")
-    held = inner.get("__data__") if isinstance(inner, Mapping) else None
-    if isinstance(held, Mapping):
-        found.append(barred_in_node(str(held.get("class_name")), held))
+    found.append(barred_in_dumped(node.get("obj")))
     return next((barred for barred in found if barred), None)
+
+
+def barred_in_dumped(value: object) -> str | None:
+    """The same for a node as LlamaIndex's document stores dump it; ``None`` for anything else."""
+    held = value.get("__data__") if isinstance(value, Mapping) else None
+    if not isinstance(held, Mapping):
+        return None
+    return barred_in_node(str(held.get("class_name")), held)
 
 
 def _blocks(holder: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -30,11 +30,13 @@ from llama_index.core.schema import (
     NodeWithScore,
     TextNode,
 )
+from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
 from llama_index_memos import (
     MemOSAsyncChatStore,
     MemOSChatStore,
+    MemOSKVStore,
     MemOSMemory,
     MemOSPostprocessor,
     MemOSPropertyGraphStore,
@@ -377,6 +379,33 @@ def test_pictures_of_nodes_come_back_with_their_bytes(mos: MOS) -> None:
     assert isinstance(image, ImageNode)
     assert (kept.image_resource, kept.audio_resource) == (picture, far)
     assert image.image == "YWJj"
+
+
+def test_a_document_store_neither_keeps_nor_reads_what_lies_with_its_reader(
+    mos: MOS, private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[object] = []
+    monkeypatch.setattr("requests.get", lambda *given, **named: fetched.append(given))
+    kvs = MemOSKVStore(mos, user="ann", cube="teams/docs")
+    documents = KVDocumentStore(kvs)
+    local = MediaResource(path=private)
+    with pytest.raises(errors.InvalidInput, match="give the bytes"):
+        documents.add_documents([Document(id_="d", image_resource=local)])
+    assert kvs.get_all("docstore/data") == {}
+    documents.add_documents([Document(id_="d", text="bread")])
+    mos.share(to="eve", permission="write", user="ann", cube="teams/docs")
+    theirs = mos.records("llama_index.kv/default", user="eve", cube="teams/docs")
+    place = "docstore%2Fdata/d"
+    for pointing in (
+        {"image_path": str(private)},
+        {"image_url": "https://example.com/beacon.png"},
+        {"image_resource": {"path": str(private)}},
+    ):
+        data = {"class_name": "ImageDocument", **pointing}
+        theirs.put({place: json.dumps({"__type__": "4", "__data__": data}).encode()})
+        with pytest.raises(errors.VaultDamaged, match="points at"):
+            documents.get_document("d")
+    assert fetched == []
 
 
 # -- what only says that it is a node -------------------------------------------------------------
