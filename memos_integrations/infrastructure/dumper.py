@@ -3,7 +3,8 @@
 Called by the facade with one governed reading, so the dump shows one state of the vault. What is
 written is what the principal's own reads show: items hidden from it are not there, personal data
 it is not cleared for is masked, in every version. Tombstones and quarantined items are there, as
-they are in its history and listings. The vectors need no masking: they are made of masked words.
+they are in its history and listings. Vectors that came with their texts stay behind where the text
+is masked; all others are made of masked words.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from memos_integrations.infrastructure.safetensors_file import SAFETENSORS
 from memos_integrations.infrastructure.vault.entries import names_of
 from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
 from memos_integrations.infrastructure.vault.reading import Reading
-from memos_integrations.infrastructure.vault.rows import Stored, to_item
+from memos_integrations.infrastructure.vault.rows import Stored, may_have_vector, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.infrastructure.wire import (
@@ -151,7 +152,8 @@ class MemDumper:
                 line["words"] = first
                 if first == row.version:
                     line |= _words(row, item)
-                    line["vector"] = None if vector is None else vectors.add(vector)
+                    if vector is not None and may_have_vector(row, who):
+                        line["vector"] = vectors.add(vector)
             if self._progress is not None and count % _CHUNK_ROWS == 0:
                 self._progress(count / len(places))
             yield _without_none(line)

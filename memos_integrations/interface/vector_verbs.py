@@ -22,7 +22,7 @@ from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.ports import Matrix, Vector
 from memos_integrations.infrastructure.backends.embedders import unit_rows
 from memos_integrations.infrastructure.vault.behind_names import ensure_writable
-from memos_integrations.infrastructure.vault.rows import Stored, hides_nothing, masked, to_item
+from memos_integrations.infrastructure.vault.rows import masked, may_have_vector, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.arguments import clean_reason, texts
 from memos_integrations.interface.reader import About, Turn, as_enum
@@ -100,7 +100,9 @@ class VectorReads(Reads):
         with self._reading(scope, action="get") as reading:
             numbers = reading.numbers(texts(items, "items"))
             rows = self._visible(reading, [iid for iid, _ in numbers.values()])
-            found = vectors_of(reading, [row for row in rows if _tells_no_more(row, scope)])
+            found = vectors_of(
+                reading, [row for row in rows if may_have_vector(row, scope.principal)]
+            )
         self._rooms.vault.shown(scope.principal, "get", rows, used=False)
         return found
 
@@ -235,14 +237,6 @@ class VectorVerbs(Writes, VectorReads):
             )
         draft.state = State.ACTIVATED.value
         return drafts[0]
-
-
-def _tells_no_more(row: Stored, scope: Scope) -> bool:
-    """Whether the vector of a memory says nothing that is masked in it for who asks.
-
-    Our own embedders see the masked words only.
-    """
-    return not is_given(row.embedding) or hides_nothing(row, scope.principal)
 
 
 def _ensure_embedded(given: Sequence[Embedded]) -> None:

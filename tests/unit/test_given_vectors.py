@@ -232,3 +232,28 @@ def test_a_source_that_looks_like_a_secret_is_refused(mos: MOS) -> None:
         put(mos, NODES[1], Embedded("a", "plain", [1, 0, 0], source=f"https://host/{secret}"))
     assert secret not in str(refused.value)
     assert [each.text for each in mos.list(user="ann", cube=CUBE)] == [NODES[0].text]
+
+
+def test_a_fork_carries_no_vectors_of_words_that_are_masked_in_it(mos: MOS) -> None:
+    put(mos, Embedded("a", "mail me at maya@example.org", [1, 0, 0]), NODES[1])
+    mos.share(to="ben", user="ann", cube=CUBE)
+    fork = mos.fork("users/ben/copy", user="ben", cube=CUBE)
+    items = {item.text: item.header.id for item in mos.list(user="ben", cube=fork)}
+    assert items.keys() == {"mail me at [personal:email]", NODES[1].text}
+    assert mos.vectors([*items.values()], user="ben", cube=fork).keys() == {items[NODES[1].text]}
+    assert [hit.text for hit in mos.nearest([1, 1, 0], user="ben", cube=fork)] == [NODES[1].text]
+    own = mos.fork("users/ann/copy", user="ann", cube=CUBE)
+    assert len(mos.nearest([1, 1, 0], user="ann", cube=own)) == 2
+    assert mos.check().sound
+
+
+def test_a_dump_carries_no_vectors_of_words_that_are_masked_in_it(mos: MOS, tmp_path: Path) -> None:
+    put(mos, Embedded("a", "mail me at maya@example.org", [1, 0, 0]), NODES[1])
+    mos.share(to="ben", user="ann", cube=CUBE)
+    assert mos.dump(tmp_path / "anns.memcube", user="ann", cube=CUBE).vectors == 2
+    assert mos.dump(tmp_path / "bens.memcube", user="ben", cube=CUBE).vectors == 1
+    mos.load(tmp_path / "bens.memcube", user="ann", cube="users/ann/loaded", trusted=True)
+    hits = mos.nearest([1, 1, 0], user="ann", cube="users/ann/loaded")
+    assert [hit.text for hit in hits] == [NODES[1].text]
+    assert mos.count(user="ann", cube="users/ann/loaded") == 2
+    assert mos.check().sound

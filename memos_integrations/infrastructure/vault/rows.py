@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from memos_integrations.cube.acl import Principal, Trust, Visibility
+from memos_integrations.cube.embedded import is_given
 from memos_integrations.cube.header import Header, Kind, MemoryType, Origin, State, StorageMode
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import BlobRef, MemoryItem
@@ -111,8 +112,14 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
     )
 
 
-def hides_nothing(row: Stored, principal: Principal) -> bool:
-    """Whether ``principal`` is shown the words, the payload and the info as they are stored."""
+def may_have_vector(row: Stored, principal: Principal) -> bool:
+    """Whether the vector of a memory says nothing that ``principal`` is shown masked.
+
+    Our own embedders see masked words only. A vector that came with its text was made of all of
+    them, and words can be read back out of a vector.
+    """
+    if not is_given(row.embedding):
+        return True
     shown = to_item(row, principal)
     stored = (row.text or "", _loads(row.data), _loads(row.info) or {})
     return (shown.text, shown.data, shown.header.info) == stored

@@ -25,7 +25,7 @@ from memos_integrations.infrastructure.vault.entries import (
 )
 from memos_integrations.infrastructure.vault.governed import Asking, Governed, Instant
 from memos_integrations.infrastructure.vault.masked_blobs import open_blobs
-from memos_integrations.infrastructure.vault.rows import Stored, dumps, to_item
+from memos_integrations.infrastructure.vault.rows import Stored, dumps, may_have_vector, to_item
 from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
 from memos_integrations.operation.facts.adopting import adopt, copy_marks
@@ -200,8 +200,8 @@ def _standing(row: Stored) -> State:
 
 
 def _copy_vectors(tx: Transaction, rows: Sequence[Stored], new: Mapping[int, int]) -> None:
-    # A masked copy may keep its vector: vectors are made of masked words in the first place.
-    for row in rows:
+    # A masked copy keeps a vector of our own: those are made of masked words in the first place.
+    for row in (row for row in rows if may_have_vector(row, tx.principal)):
         tx.execute(
             "INSERT INTO embedding (tid, cid, model, vec) "
             "SELECT ?, (SELECT cid FROM item WHERE iid = ?), model, vec "
