@@ -101,7 +101,7 @@ def _ask(store: Store, question: str, number: int) -> None:
         store.worked.setdefault(name, []).append((time.thread_time() - work) * 1e3)
         times.append((time.perf_counter() - start) * 1e3)
         # Ours leaves out what neither a word nor the meaning speaks for.
-    assert 0 < found <= LIMIT, f"{store.name} found {found}"
+        assert 0 < found <= LIMIT, f"{store.name} found {found}"
 
 
 def _print(stores: Sequence[Store], items: int) -> None:
