@@ -67,8 +67,10 @@ class ConsolidateNode:
             return noted[key].decode()
         try:
             # A whole cube: beside a user, an agent would narrow it to what it noted itself.
-            whole = {**who, "agent": None} if who["user"] is not None else who
-            task = self._mos.consolidate(min_cluster=self._least, cube=self._cube, **whole)
+            agent = who["agent"] if who["user"] is None else None
+            task = self._mos.consolidate(
+                min_cluster=self._least, user=who["user"], agent=agent, cube=self._cube
+            )
         except NotFound:  # nothing was remembered yet
             return None
         if key is not None:
