@@ -48,6 +48,7 @@ with MOS() as mos, tempfile.TemporaryDirectory() as folder:  # MOS("agent.db") k
     exported = Path(folder, "store.json")
     exported.write_text(json.dumps(items))
     # The same on the command line: memos import langgraph store.json --user maya --dry-run
+    # What lies here already under the same name (the trip) is left as it is, and reported.
     print("To come:", mos.import_from("langgraph", exported, user="maya", dry_run=True).new)
     mos.import_from("langgraph", exported, user="maya")
     seat = store.get(PLANS, "seat")

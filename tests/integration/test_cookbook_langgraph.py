@@ -72,7 +72,7 @@ def test_team_shares_what_grants_allow(tmp_path: Path) -> None:
 def test_memories_move_in_and_are_one_memory(tmp_path: Path) -> None:
     assert printed("07_moving_in.py", tmp_path) == [
         "True",
-        "To come: 2",
+        "To come: 1",
         "Came: Maya prefers window seats",
         "From mem0: 2025-02-01 import import",
         "Again: 1",
