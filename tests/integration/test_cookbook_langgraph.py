@@ -76,7 +76,7 @@ def test_memories_move_in_and_are_one_memory(tmp_path: Path) -> None:
         "Came: Maya prefers window seats",
         "From mem0: 2025-02-01 import import",
         "Again: 1",
-        "Found: Maya prefers window seats [entry:memories/maya/seat]",
+        "Found: Maya prefers window seats [import:langgraph]",
         "Found: The trip to Oslo starts on 3 May [entry:memories/maya/trip]",
         "Tools: ['remember', 'recall', 'update_memory', 'forget']",
     ]
