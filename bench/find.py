@@ -131,7 +131,10 @@ def _print(stores: Sequence[Store], items: int) -> None:
 def our_store(path: Path, texts: Sequence[str], known: Lookup) -> Iterator[Store]:
     """The facade with its fine stage done; facts are not drawn, as others draw none."""
     held, start = _resident(), time.perf_counter()
-    settings = Settings(synchronous="normal", worker=False, extract=False)
+    # Nobody works the queue while it fills, so there is nobody to wait for.
+    settings = Settings(
+        synchronous="normal", worker=False, extract=False, max_waiting_tasks=10_000_000
+    )
     with MOS(path, embedder=known, settings=settings) as mos:
         for part in range(100):
             mine = list(texts[part::100])
