@@ -10,6 +10,8 @@ from memos_integrations.infrastructure.activation.eviction import (
     Frequencies,
     Residents,
 )
+from memos_integrations.infrastructure.activation.identity import Digest
+from memos_integrations.infrastructure.activation.shelf import Shelf
 from memos_integrations.testing.activation_simulation import (
     by_recency,
     by_worth,
@@ -108,6 +110,35 @@ def test_placing_beyond_the_free_bytes_is_an_error_and_changes_nothing() -> None
 def test_impossible_figures_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInput):
         Artifact(**{"key": "a", "bytes": 1, "saved_seconds": 0.0, **wrong})  # type: ignore[arg-type]
+
+
+def blocks(words: str) -> list[Digest]:
+    return [Digest(words[:end]) for end in range(1, len(words) + 1)]
+
+
+def shelved(shelf: Shelf[str], words: str) -> None:
+    shelf.find(blocks(words), 0.0)
+    shelf.offer(Artifact(words, len(words), 1.0), words, blocks(words), 0.0)
+
+
+def test_caches_that_begin_alike_stand_side_by_side() -> None:
+    shelf: Shelf[str] = Shelf(100)
+    for words in ("heading-one", "heading-two"):
+        shelved(shelf, words)
+    for words in ("heading-one", "heading-two"):
+        found = shelf.find(blocks(words), 1.0)
+        assert found is not None
+        assert (found.held, found.blocks) == (words, len(words))
+
+
+def test_a_cache_that_goes_on_from_another_takes_its_place() -> None:
+    shelf: Shelf[str] = Shelf(100)
+    for words in ("heading", "heading and more"):
+        shelved(shelf, words)
+    assert shelf.keys() == ("heading and more",)
+    found = shelf.find(blocks("heading"), 1.0)
+    assert found is not None
+    assert (found.held, found.blocks) == ("heading and more", len("heading"))
 
 
 requests = st.lists(

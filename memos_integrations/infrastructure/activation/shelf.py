@@ -80,29 +80,25 @@ class Shelf(Generic[K]):
         with self._lock:
             return self._tier.frequencies.touches(key)
 
-    def offer(
-        self, artifact: Artifact, held: K, blocks: Sequence[Digest], now: float
-    ) -> tuple[Verdict, tuple[K, ...]]:
-        """Whether it was taken in, and what had to leave for it.
+    def offer(self, artifact: Artifact, held: K, blocks: Sequence[Digest], now: float) -> Verdict:
+        """Whether it was taken in; what had to leave for it is let go.
 
         ``blocks`` are those it can serve, the last of them under the artifact's own key.
         """
         with self._lock:
             verdict = self._tier.offer(artifact, now)
             if not verdict.admitted:
-                return verdict, ()
-            # One that serves a part of what the new one serves would lie here twice.
-            parts = {self._serving[block] for block in blocks[:-1] if block in self._serving}
-            leaving = [Digest(key) for key in verdict.evicted if key not in parts]
-            gone = tuple(self._drop(key).held for key in leaving)
-            for key in parts:
+                return verdict
+            # What ends inside the new one would lie here twice; what only begins alike stays.
+            parts = {block for block in blocks[:-1] if block in self._entries}
+            for key in parts | {Digest(key) for key in verdict.evicted}:
                 self._drop(key)
             self._tier.place(artifact)
             entry = _Entry(held, tuple(blocks))
             self._entries[Digest(artifact.key)] = entry
             for block in entry.blocks:
                 self._serving[block] = Digest(artifact.key)
-            return verdict, gone
+            return verdict
 
     def saved(self, seconds: float) -> None:
         """Keep account of a prefill that was not needed."""
@@ -133,10 +129,9 @@ class Shelf(Generic[K]):
             held, taken = len(self._entries), self._tier.used_bytes
             return ShelfStats(now.hits, now.misses, now.saved_seconds, held, taken)
 
-    def _drop(self, key: Digest) -> _Entry[K]:
+    def _drop(self, key: Digest) -> None:
         self._tier.remove(key)
         entry = self._entries.pop(key)
         for block in entry.blocks:
             if self._serving.get(block) == key:
                 del self._serving[block]
-        return entry

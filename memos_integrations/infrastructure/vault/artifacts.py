@@ -166,23 +166,3 @@ def make_salt(tx: Transaction, tenant: str) -> str:
     known = salt_of(tx.connection, tenant)
     assert known is not None  # noqa: S101  -- written in the line above
     return known
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An artifact as a listing shows it."""
-
-    key: Digest
-    kind: str
-    identity: Digest
-    tokens: int
-    bytes: int
-    build_seconds: float
-    created: int
-    sources: int
-
-
-def listed(connection: sqlite3.Connection, *, tenant: str) -> list[Listed]:
-    """The artifacts of a tenant that may be served, oldest first."""
-    rows = connection.execute(queries("artifacts")["listed"], {"tenant": tenant})
-    return [Listed(*row) for row in rows]

@@ -63,11 +63,6 @@ SELECT coalesce(sum(bytes), 0) FROM artifact
 -- name: any_withdrawn
 SELECT 1 FROM artifact WHERE withdrawn IS NOT NULL LIMIT 1
 
--- name: listed
-SELECT key, kind, identity, tokens, bytes, build_seconds, created,
-    (SELECT count(*) FROM artifact_source s WHERE s.aid = a.aid)
-FROM artifact a WHERE tenant = :tenant AND withdrawn IS NULL ORDER BY created, aid
-
 -- name: remove_blocks
 DELETE FROM artifact_block WHERE aid IN (SELECT value FROM json_each(:aids))
 
