@@ -24,7 +24,11 @@ class Generated:
     """The answer, without the prompt and special tokens."""
 
     text: str
-    tokens: int
+    ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.ids)
 
 
 def generate(
@@ -34,18 +38,20 @@ def generate(
     start = inputs["input_ids"].shape[1]
     with torch.no_grad():
         ids = model.generate(**inputs, **options)[0, start:]
-    return Generated(tokenizer.decode(ids, skip_special_tokens=True), len(ids))
+    return Generated(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids.tolist()))
 
 
 def pieces(
     model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
-) -> Generator[str]:
-    """The answer as it comes. Closing the generator stops the model after the token at hand.
+) -> Generator[str, None, tuple[int, ...]]:
+    """The answer as it comes, and at the end (as the generator's value) its token ids.
 
-    Raises what ``model.generate`` raises, after what came before it.
+    Closing the generator stops the model after the token at hand. Raises what ``model.generate``
+    raises, after what came before it.
     """
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     stop, failed = threading.Event(), list[BaseException]()
+    start, ids = inputs["input_ids"].shape[1], list[int]()
 
     def unwanted(input_ids: Any, scores: Any, **_: Any) -> Any:
         return torch.full((input_ids.shape[0],), stop.is_set(), device=input_ids.device)
@@ -53,12 +59,13 @@ def pieces(
     def work() -> None:
         try:
             with torch.no_grad():
-                model.generate(
+                done = model.generate(
                     **inputs,
                     **options,
                     streamer=streamer,
                     stopping_criteria=StoppingCriteriaList([unwanted]),
                 )
+            ids.extend(done[0, start:].tolist())
         except BaseException as error:  # noqa: BLE001  -- raised again where the pieces are read
             failed.append(error)
             streamer.end()
@@ -74,3 +81,4 @@ def pieces(
         thread.join()
     if failed:
         raise failed[0]
+    return tuple(ids)

@@ -56,6 +56,8 @@ class Stored:
     sources: tuple[Source, ...]
     build_seconds: float
     on_disk: bool = False
+    passing: bool = False
+    """Of a conversation: superseded by its next turn, so it never goes to disk."""
 
     @property
     def key(self) -> Digest:
@@ -117,7 +119,10 @@ class Keeper:
         """Keep account of a prefill that was not needed; write what is used again to disk."""
         self._shelf.saved(seconds)
         stored = hit.stored
-        if not stored.on_disk and self._shelf.touches(stored.key) >= _TO_DISK_AT:
+        if (
+            not (stored.on_disk or stored.passing)
+            and self._shelf.touches(stored.key) >= _TO_DISK_AT
+        ):
             self._to_disk(stored, tenant)
 
     def forget_stale(self) -> None:

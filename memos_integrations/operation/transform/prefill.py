@@ -62,6 +62,8 @@ class Prefilled:
     cached_tokens: int
     computed_tokens: int
     why: str
+    build_seconds: float = 0.0
+    """What computing the part that is in the cache took, whenever that was."""
 
 
 def at(model: Any, tokenizer: Any, *, tenant: str, secret: str) -> At:
@@ -102,7 +104,7 @@ def _computed(
     seconds = extend(here.model, cache, prompt.tokens[:end])
     kept = codec.keep(cache, prompt.tokens[:end], identity=here.identity)
     keeper.keep(Stored(kept, blocks, sources, seconds))
-    return Prefilled(prompt.tokens, cache, 0, end, "nothing of it was stored")
+    return Prefilled(prompt.tokens, cache, 0, end, "nothing of it was stored", seconds)
 
 
 def _served(
@@ -119,12 +121,12 @@ def _served(
     saved = hit.stored.build_seconds * start / len(hit.stored.kept.tokens)
     keeper.used(hit, saved, here.tenant)
     if start == end:
-        return Prefilled(prompt.tokens, cache, end, 0, "the whole stable part was stored")
+        return Prefilled(prompt.tokens, cache, end, 0, "the whole stable part was stored", saved)
     seconds = extend(here.model, cache, prompt.tokens[start:end])
     kept = codec.keep(cache, prompt.tokens[:end], identity=here.identity)
     keeper.keep(Stored(kept, blocks, sources, saved + seconds))
     why = f"{start} tokens were stored, {end - start} are new"
-    return Prefilled(prompt.tokens, cache, start, end - start, why)
+    return Prefilled(prompt.tokens, cache, start, end - start, why, saved + seconds)
 
 
 def _same_tokens(hit: Hit, prompt: Prompt, here: At) -> bool:

@@ -94,6 +94,28 @@ def prompt_of(
     return Prompt(tuple(tokens), min(_common(tokens, other) for other in others))
 
 
+def said_before(
+    tokenizer: Any,
+    memory: str,
+    turns: Sequence[Turn],
+    tokens: Sequence[int],
+    *,
+    rendering: Rendering | None = None,
+) -> int:
+    """How many of the prompt's ``tokens`` stay the same whatever its last turn says.
+
+    ``tokens`` are those of ``prompt_of`` for these turns. A template may write earlier turns
+    otherwise once later ones are there: what is counted here is compared again at every use.
+    """
+    others = [
+        _tokens(
+            tokenizer, memory, [*turns[:-1], Turn(role=turns[-1]["role"], content=c)], rendering
+        )
+        for c in _OTHER_QUESTIONS
+    ]
+    return min(_common(tokens, other) for other in others)
+
+
 def _instead(question: Question, other: str) -> Question:
     """Another question in the same place, without the conversation before it."""
     if isinstance(question, str):
