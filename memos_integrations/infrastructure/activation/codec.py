@@ -8,27 +8,28 @@ take as filled is wiped by its next update, silently, and answers as if nothing 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memos_integrations.cube.errors import InvalidInput, MissingExtra
+from memos_integrations.cube.errors import InvalidInput, MissingExtra, NotFound
+from memos_integrations.infrastructure.activation import manifest
 from memos_integrations.infrastructure.activation.errors import CacheRefused, CacheUnsupported
 from memos_integrations.infrastructure.activation.identity import Digest
 from memos_integrations.infrastructure.safetensors_file import check_safetensors
 
 try:
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load as tensors_of
     from safetensors.torch import save
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 except ModuleNotFoundError as error:
     raise MissingExtra("activation memory", "activation") from error
 
-FORMAT = 1
 ROPE_TYPES = frozenset({"default", "linear", "llama3", "yarn"})
 """Rotary embeddings whose numbers do not depend on the length of the whole prompt."""
 
@@ -119,24 +120,35 @@ def dump(kept: Kept) -> bytes:
     tensors = {"tokens": torch.tensor(kept.tokens, dtype=torch.int32)}
     for n, layer in enumerate(kept.layers):
         tensors[f"{n}.keys"], tensors[f"{n}.values"] = layer.keys, layer.values
-    return bytes(save(tensors, metadata={"memos": json.dumps(_manifest(kept))}))
+    layers = [(layer.kind, layer.seen_tokens) for layer in kept.layers]
+    return bytes(save(tensors, metadata=manifest.written(kept.identity, layers)))
 
 
 def load(path: Path, *, identity: Digest, device: str = "cpu") -> Kept:
-    """The cache in a file, checked against what it should be before a number of it is used.
-
-    Raises ``CacheRefused`` for another identity, missing or foreign tensors, other shapes than
-    the file's own manifest tells, and numbers that are none.
-    """
-    check_safetensors(path)
+    """As ``parse``, for a file. Raises ``NotFound`` where there is none."""
     try:
-        with safe_open(str(path), framework="pt", device=device) as file:
-            told = _told(file.metadata())
-            if told.get("identity") != identity:
-                raise CacheRefused("it was made under another model, tokenizer or library")
-            return _kept_file(file, told, identity)
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path}") from error
+    return parse(data, identity=identity, device=device)
+
+
+def parse(data: bytes, *, identity: Digest, device: str = "cpu") -> Kept:
+    """The cache in the bytes of a file, checked against what it should be before it is used.
+
+    It has its tensors to itself: who erases the file later changes no number of them. Raises
+    ``CacheRefused`` for another identity, missing or foreign tensors, other shapes than its own
+    manifest tells, and numbers that are none; ``HostileArchive`` for what is no safetensors file.
+    """
+    info = check_safetensors(io.BytesIO(data))
+    told = manifest.manifest(info.metadata)
+    if told.get("identity") != identity:
+        raise CacheRefused("it was made under another model, tokenizer or library")
+    try:
+        tensors = {name: each.to(device) for name, each in tensors_of(data).items()}
     except SafetensorError as error:
         raise CacheRefused(f"its tensors cannot be read: {error}") from error
+    return _kept_tensors(tensors, told, identity)
 
 
 def _rope_settings(config: Any) -> list[dict[str, Any]]:
@@ -192,41 +204,23 @@ def _fill(fresh: Any, stored: Layer, length: int) -> None:
         fresh.keys, fresh.values = stored.keys[:, :, :length], stored.values[:, :, :length]
 
 
-def _manifest(kept: Kept) -> dict[str, Any]:
-    layers = [[each.kind, each.seen_tokens] for each in kept.layers]
-    return {"format": FORMAT, "identity": kept.identity, "layers": layers}
-
-
-def _told(metadata: dict[str, str] | None) -> dict[str, Any]:
-    try:
-        told = json.loads((metadata or {})["memos"])
-    except (KeyError, ValueError) as error:
-        raise CacheRefused("it is no cache of ours: it has no manifest") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise CacheRefused("its manifest has another format")
-    return told
-
-
-def _kept_file(file: Any, told: dict[str, Any], identity: Digest) -> Kept:
-    kinds = told.get("layers")
-    if not isinstance(kinds, list) or not kinds:
-        raise CacheRefused("its manifest names no layers")
-    names = {"tokens"} | {f"{n}.{part}" for n in range(len(kinds)) for part in ("keys", "values")}
-    if set(file.keys()) != names:
+def _kept_tensors(tensors: Mapping[str, Any], told: Mapping[str, Any], identity: Digest) -> Kept:
+    kinds = manifest.layers_of(told)
+    if set(tensors) != manifest.names_of(kinds):
         raise CacheRefused("its tensors are not the ones its manifest names")
-    tokens = file.get_tensor("tokens")
+    tokens = tensors["tokens"]
     if tokens.dtype != torch.int32 or tokens.dim() != 1 or not len(tokens):
         raise CacheRefused("its tokens are no list of ids")
-    layers = tuple(_file_layer(file, n, kind, len(tokens)) for n, kind in enumerate(kinds))
+    layers = tuple(_told_layer(tensors, n, kind, len(tokens)) for n, kind in enumerate(kinds))
     return Kept(identity, tuple(tokens.tolist()), layers)
 
 
-def _file_layer(file: Any, n: int, kind: Any, length: int) -> Layer:
+def _told_layer(tensors: Mapping[str, Any], n: int, kind: Any, length: int) -> Layer:
     match kind:
         case [str() as name, int() as seen] if name in _LAYERS and seen == length:
             pass
         case _:
             raise CacheRefused("its manifest tells of a layer that cannot be")
-    layer = Layer(name, file.get_tensor(f"{n}.keys"), file.get_tensor(f"{n}.values"), seen)
+    layer = Layer(name, tensors[f"{n}.keys"], tensors[f"{n}.values"], seen)
     _ensure_sound(layer)
     return layer
