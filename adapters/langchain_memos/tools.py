@@ -22,7 +22,6 @@ from langchain_memos.asker import Asker, asker_of, outer_task
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import MemosError, UsageError
 from memos_integrations.cube.header import Origin
-from memos_integrations.cube.outcomes import AddResult
 from memos_integrations.interface.mos import MOS
 
 P = ParamSpec("P")
@@ -136,19 +135,12 @@ class _Verbs:
     def update_memory(self, memory_id: str, text: str, config: RunnableConfig) -> str:
         key = _key(config, "update", memory_id, text)
         who = self._asker(config).keywords()
-        old = self._mos.get(memory_id, cube=self._cube, **who)
-        if old.header.trust is Trust.INFERENCE:
-            done = self._mos.update(
-                memory_id, text, cube=self._cube, idempotency_key=key, reason=_REASON, **who
-            )
+        done = self._mos.correct(
+            memory_id, text, cube=self._cube, idempotency_key=key, reason=_REASON, **who
+        )
+        if done.replaced is None:
             return f"Memory {done.id} is at version {done.version} now."
-        with self._mos.pipeline(cube=self._cube, idempotency_key=key, **who) as replacing:
-            said = {"role": "assistant", "content": text}
-            replacing.add(said, info={"replaces": memory_id}, **_INFERRED)
-            replacing.archive(memory_id, reason=_REASON)
-        made = replacing.results[0]
-        assert isinstance(made, AddResult)  # noqa: S101  -- what an add gives
-        return f"Memory {made.id} stands in place of {memory_id} now."
+        return f"Memory {done.id} stands in place of {done.replaced} now."
 
     @_told
     def forget(self, memory_id: str, config: RunnableConfig) -> str:

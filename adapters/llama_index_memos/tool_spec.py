@@ -12,7 +12,6 @@ from typing import Any
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
 from llama_index_memos.asker import Asker, checked, in_a_cube
-from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
 
@@ -73,15 +72,8 @@ class MemOSToolSpec(BaseToolSpec):
             memory_id: The id that recall gave.
             text: What the memory should say.
         """
-        scope = self._asker.of()
-        if self._mos.get(memory_id, **scope).header.trust is Trust.INFERENCE:
-            return {"id": self._mos.update(memory_id, text, **scope).id, "status": "corrected"}
-        # An update would lend a model's words the trust of who or what said the old ones.
-        with self._mos.pipeline(**scope) as replacing:
-            said = {"role": "assistant", "content": text}
-            replacing.add(said, info={"replaces": memory_id})
-            replacing.archive(memory_id, reason="replaced by a model's correction")
-        return {"id": replacing.results[0].id, "status": "corrected"}
+        done = self._mos.correct(memory_id, text, **self._asker.of())
+        return {"id": done.id, "status": "corrected"}
 
     def forget(self, memory_id: str) -> dict[str, Any]:
         """Remove a memory that was recalled.

@@ -25,7 +25,6 @@ from langgraph_memos.version import Mark
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import AccessDenied, InvalidInput, MemosError, NotFound
 from memos_integrations.cube.header import Origin
-from memos_integrations.cube.outcomes import AddResult
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
 
@@ -136,41 +135,17 @@ class _AgentMemory:
         if not text.strip() or len(text) > _MAX_CHARS:
             return f"Nothing was changed: give a text of 1 to {_MAX_CHARS} characters."
         place, cube, found = self._own(memory, runtime)
-        key = self._key(runtime, "update")
-        old = self._mos.get(memory, cube=cube, **place.asker.keywords())
-        if old.header.trust is not Trust.INFERENCE:
-            return self._replace(old.id, text, place, cube, found, runtime)
-        changed = self._mos.update(
-            memory, text, cube=cube, idempotency_key=key, **place.asker.keywords()
+        done = self._mos.correct(
+            memory,
+            text,
+            cube=cube,
+            idempotency_key=self._key(runtime, "update"),
+            **place.asker.keywords(),
         )
-        said = f"updated {memory} to version {changed.version}"
-        return self._wrote("update_memory", said, memory, place, found, runtime)
-
-    def _replace(
-        self,
-        memory: str,
-        text: str,
-        place: Place,
-        cube: CubeName | None,
-        found: int,
-        runtime: Runtime,
-    ) -> Command[Any]:
-        """The model's words as a memory of its own: what stands there was said by another."""
-        key, who = self._key(runtime, "update"), place.asker.keywords()
-        with self._mos.pipeline(cube=cube, idempotency_key=key, **who) as both:
-            both.add(
-                {"role": "assistant", "content": text},
-                info={"replaces": memory},
-                trust=Trust.INFERENCE,
-                origin=Origin.INFERENCE,
-            )
-            both.archive(memory, reason="replaced by an agent")
-        added = both.results[0]
-        assert isinstance(added, AddResult)  # noqa: S101  -- what an add gives
-        made = added.id
-        return self._wrote(
-            "update_memory", f"replaced {memory} by {made}", made, place, found, runtime
-        )
+        said = f"updated {memory} to version {done.version}"
+        if done.replaced is not None:
+            said = f"replaced {memory} by {done.id}"
+        return self._wrote("update_memory", said, done.id, place, found, runtime)
 
     def forget(self, memory: str, runtime: Runtime) -> str | Command[Any]:
         place, cube, found = self._own(memory, runtime)

@@ -332,6 +332,7 @@ class AsyncMOS(AsyncReads[MOS]):
 
     add = _offloaded(MOS.add)
     update = _offloaded(MOS.update)
+    correct = _offloaded(MOS.correct)
     delete = _offloaded(MOS.delete)
     merge = _offloaded(MOS.merge)
     split = _offloaded(MOS.split)

@@ -7,12 +7,10 @@ is not clear what is asked or of which memory, nothing changes and the result sa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from memos_integrations.cube.acl import Visibility
 from memos_integrations.cube.header import Relation, State
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.cube.item import Hit, MemoryItem
@@ -22,13 +20,13 @@ from memos_integrations.cube.ops import (
     ArchiveOp,
     LinkOp,
     Operation,
-    Replayable,
     UpdateOp,
 )
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.interface.arguments import texts
+from memos_integrations.interface.hidden_as import hide_as
 from memos_integrations.interface.reader import About, Turn
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Scope
@@ -166,7 +164,7 @@ class FeedbackVerbs(Reads):
                 shown = [to_item(old, scope.principal) for old in olds]
                 if not all(asked.swap.applied(item.text) for item in shown):
                     return _words_not_there(shown)
-            _as_hidden_as(olds, [*said, *(news or ())], scope)
+            hide_as(olds, [*said, *(news or ())], scope)
             deed = _Deed(self, tx, scope, asked)
             kept = deed.add(AddOp(scope.cube, tuple(said), reason="feedback"))
             successor = None
@@ -304,20 +302,6 @@ def _tellable(asked: Asked, items: Sequence[MemoryItem]) -> list[MemoryItem] | F
 def _words_not_there(items: Sequence[MemoryItem]) -> FeedbackResult:
     needs = "say the whole of what is right, or name memories that hold the old words"
     return _nothing("the words to be replaced are not in the memory", needs, items)
-
-
-def _as_hidden_as(olds: Sequence[Stored], new: Sequence[Replayable], scope: Scope) -> None:
-    """Have what feedback adds seen by no more people, and for no longer, than what it is about."""
-    elsewhere = any(old.path != scope.cube for old in olds)
-    private = elsewhere or any(old.visibility == Visibility.PRIVATE for old in olds)
-    labels = {label for old in olds for label in json.loads(old.labels or "[]")}
-    ends = [old.expires for old in olds if old.expires is not None]
-    for each in new:
-        if private:
-            each.draft.visibility = Visibility.PRIVATE.value
-        each.draft.labels = tuple(sorted({*each.draft.labels, *labels}))
-        own = () if each.draft.expires is None else (each.draft.expires,)
-        each.draft.expires = min((*ends, *own), default=None)
 
 
 def _ambiguous(items: Sequence[MemoryItem]) -> FeedbackResult:

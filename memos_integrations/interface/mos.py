@@ -49,6 +49,7 @@ from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
 from memos_integrations.interface.activation_verbs import ActivationVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
+from memos_integrations.interface.correct_verb import CorrectVerb
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
 from memos_integrations.interface.entry_verbs import EntryReads, EntryVerbs
 from memos_integrations.interface.erase_verb import EraseVerb
@@ -116,6 +117,7 @@ class MOS(
     OrganiseVerbs,
     ScheduleVerbs,
     FeedbackVerbs,
+    CorrectVerb,
     GraphVerbs,
     AnalyticsVerbs,
     ActivationVerbs,

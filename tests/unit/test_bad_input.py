@@ -97,7 +97,18 @@ BAD: dict[str, object] = {
 }
 
 VERBS = (
-    *("add", "update", "delete", "merge", "split", "archive", "activate", "link", "unlink"),
+    *(
+        "add",
+        "update",
+        "correct",
+        "delete",
+        "merge",
+        "split",
+        "archive",
+        "activate",
+        "link",
+        "unlink",
+    ),
     *("search", "context", "get", "list", "count", "history", "provenance", "links", "explain"),
     *("stats", "cubes", "as_of", "rollback", "fork", "diff", "merge_branch", "create_cube"),
     *("share", "deny", "revoke", "grants", "set_visibility", "freeze", "thaw", "quarantine"),
