@@ -2,6 +2,10 @@
 
 Needs torch and transformers (extra ``activation``). Hashing the weights takes about a second per
 2 GB, so it is done once for each model object, and again when its parameters were changed.
+
+Adapters rename the parameters of a model they sit on. The base is hashed by itself under its own
+names, so that an activated LoRA, which computes the base up to its invocation tokens, changes
+nothing; any other adapter that is active is part of the identity.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +29,8 @@ except ModuleNotFoundError as error:
 _SAMPLES = 32
 _ABOUT_FILES = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
 """Of the configuration: where it was read from, and what the identity names by itself."""
+_ACTIVATED = "ALoraLinearVariant"
+"""peft's class for a LoRA that computes the base up to its invocation tokens."""
 _weights: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()
 """Model -> what its parameters looked like when they were hashed, and the hash."""
 
@@ -35,10 +42,11 @@ def identify(model: Any, tokenizer: Any) -> Identity:
     """
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
         raise InvalidInput("model must be a transformers model")
+    base = without_adapters(model)
     return Identity(
-        architecture=type(model).__name__,
-        config=_config_digest(model.config),
-        weights=_weights_digest(model),
+        architecture=type(base).__name__,
+        config=_config_digest(base.config),
+        weights=_weights_digest(base),
         tokenizer=_tokenizer_digest(tokenizer),
         chat_template=_of_json(getattr(tokenizer, "chat_template", None)),
         dtype=str(model.dtype),
@@ -50,6 +58,15 @@ def identify(model: Any, tokenizer: Any) -> Identity:
     )
 
 
+def without_adapters(model: Any) -> Any:
+    """The model that computes a cache: the one inside peft's, where peft's was handed over.
+
+    Called by itself it leaves activated adapters out, and uses those of any other kind.
+    """
+    inner = getattr(model, "get_base_model", None)
+    return model if inner is None else inner()
+
+
 def _config_digest(config: Any) -> str:
     said = {name: value for name, value in config.to_dict().items() if name not in _ABOUT_FILES}
     return _of_json(said)
@@ -59,14 +76,14 @@ def _weights_digest(model: Any) -> str:
     look = _look(model)
     known = _weights.get(model)
     if known is None or known[0] != look:
-        known = look, _hash_of(model)
+        known = look, _hash_of(_tensors(model))
         _weights[model] = known
     return known[1]
 
 
-def _hash_of(model: Any) -> str:
+def _hash_of(tensors: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(_tensors(model).items()):
+    for name, tensor in sorted(tensors.items()):
         head = f"{name}\x00{tensor.dtype}\x00{tuple(tensor.shape)}\x00".encode()
         digest.update(struct.pack("<Q", len(head)))
         digest.update(head)
@@ -91,8 +108,26 @@ def _look(model: Any) -> bytes:
     return digest.digest()
 
 
-def _tensors(model: Any) -> dict[str, Any]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+def _tensors(base: Any) -> dict[str, Any]:
+    """The base's own parameters and buffers, under the names they have without adapters."""
+    every = {**dict(base.named_parameters()), **dict(base.named_buffers())}
+    added = _added(base)
+    return {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in every.items()
+        if id(tensor) not in added
+    }
+
+
+def _added(base: Any) -> frozenset[int]:
+    """What adapters put into the model beside the layers they sit on."""
+    return frozenset(
+        id(tensor)
+        for module in base.modules()
+        if isinstance(getattr(module, "base_layer", None), torch.nn.Module)
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        if not name.startswith("base_layer.")
+    )
 
 
 def _tokenizer_digest(tokenizer: Any) -> str:
@@ -105,14 +140,46 @@ def _tokenizer_digest(tokenizer: Any) -> str:
 
 
 def _adapters(model: Any) -> tuple[str, ...]:
-    """Names of the active adapters; their weights are among the model's own tensors."""
-    active = getattr(model, "active_adapters", None)
-    if not getattr(model, "peft_config", None) and not getattr(
-        model, "_hf_peft_config_loaded", False
-    ):
-        return ()
-    names: Any = active() if callable(active) else active
-    return tuple(str(name) for name in names or ())
+    """Digests of the active adapters but for activated ones, whose base is the base."""
+    found = [_other_kinds(model), _active_layers(without_adapters(model))]
+    return tuple(each for each in found if each is not None)
+
+
+def _active_layers(base: Any) -> str | None:
+    """Of all adapters that change what the layers compute at every token."""
+    active = {
+        f"{name}.{part}": tensor
+        for name, layer in base.named_modules()
+        if isinstance(getattr(layer, "base_layer", None), torch.nn.Module)
+        for adapter in _active_on(layer)
+        for part, tensor in layer.named_parameters()
+        if adapter in part.split(".")
+    }
+    scales = {
+        name: [float(layer.scaling[each]) for each in _active_on(layer) if each in layer.scaling]
+        for name, layer in base.named_modules()
+        if isinstance(getattr(layer, "scaling", None), dict)
+    }
+    return _of_json([_hash_of(active), scales]) if active else None
+
+
+def _active_on(layer: Any) -> list[str]:
+    """The adapters in use on a layer, without those that begin at an invocation. One that was
+    merged is in the base's numbers."""
+    if getattr(layer, "disable_adapters", False):
+        return []
+    variants: Mapping[str, Any] = getattr(layer, "lora_variant", {})
+    names: Sequence[str] = getattr(layer, "active_adapters", ())
+    return [name for name in names if type(variants.get(name)).__name__ != _ACTIVATED]
+
+
+def _other_kinds(model: Any) -> str | None:
+    """Of what peft keeps outside the base, such as a trained prompt."""
+    if without_adapters(model) is model:
+        return None
+    inside = {id(each) for each in without_adapters(model).parameters()}
+    outside = {n: each for n, each in model.named_parameters() if id(each) not in inside}
+    return _hash_of(outside) if outside else None
 
 
 def _quantisation(config: Any) -> str | None:

@@ -22,7 +22,7 @@ from memos_integrations.infrastructure.activation.identity import (
     block_hashes,
     tagged_digest,
 )
-from memos_integrations.infrastructure.activation.model_identity import identify
+from memos_integrations.infrastructure.activation.model_identity import identify, without_adapters
 from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.operation.transform.keeper import Hit, Keeper, Stored, Wanted
 from memos_integrations.operation.transform.prompt import Prompt
@@ -69,8 +69,10 @@ class Prefilled:
 def at(model: Any, tokenizer: Any, *, tenant: str, secret: str) -> At:
     """The model at hand. Raises ``InvalidInput`` for what is none, and ``CacheUnsupported``."""
     identity = identify(model, tokenizer).digest()
-    codec.ensure_supported(model.config)
-    return At(model, identity, tenant, secret)
+    # peft's model would use an activated adapter wherever the memory holds its invocation.
+    base = without_adapters(model)
+    codec.ensure_supported(base.config)
+    return At(base, identity, tenant, secret)
 
 
 def inputs_of(here: At, done: Prefilled, *, beams: int = 1) -> dict[str, Any]:
