@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from langchain_core import globals as globals_of_langchain
+from langchain_core.caches import InMemoryCache
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -97,6 +99,39 @@ def test_a_langchain_model_is_asked_with_system_schema_and_its_own_token_limit()
     assert [(m.type, m.content) for m in messages] == [("system", "Be brief"), ("human", "Hi")]
     assert options["max_tokens"] == 33
     assert options["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def _itself(model: Provider) -> Any:
+    return model
+
+
+def _bound(model: Provider) -> Any:
+    return model.bind(temperature=0)
+
+
+def _retried(model: Provider) -> Any:
+    return model.with_retry(stop_after_attempt=1)
+
+
+def _with_fallback(model: Provider) -> Any:
+    return Provider(asked=[], error=RuntimeError("away")).with_fallbacks([model])
+
+
+@pytest.mark.parametrize("wrapped", [_itself, _bound, _retried, _with_fallback])
+@pytest.mark.parametrize("own", [False, True])
+def test_no_answer_is_left_in_a_cache_of_langchain(
+    wrapped: Any, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = InMemoryCache()
+    monkeypatch.setattr(globals_of_langchain, "_llm_cache", None if own else cache)
+    provider = Provider(asked=[], cache=cache if own else None)
+    model = as_llm(wrapped(provider))
+    assert [model.complete("Hi").text for _ in range(2)] == ["hello", "hello"]
+    assert len(provider.asked) == 2
+    assert cache._cache == {}
+    provider.invoke("Hi")  # the user's own calls are cached as before
+    provider.invoke("Hi")
+    assert (len(provider.asked), len(cache._cache)) == (3, 1)
 
 
 @pytest.mark.parametrize("refuses", [TypeError, ValueError, NotImplementedError, StatusError])

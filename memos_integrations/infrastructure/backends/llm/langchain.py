@@ -15,16 +15,22 @@ from memos_integrations.infrastructure.backends.llm.framework import (
 )
 from memos_integrations.infrastructure.backends.llm.pictures import seen_with
 
+_CACHE = "cache"
+_PARTS = ("bound", "runnable", "fallbacks", "first", "middle", "last")
+"""Where the runnables that wrap others keep them."""
+
 
 class LangChainLLM:
     """Any ``BaseChatModel`` (anything with its ``invoke`` and ``bind``).
 
     A schema is bound as ``response_format`` until the model refuses it once; the prompt holds it
-    in any case. A token limit is bound where the model has a ``max_tokens`` of its own.
+    in any case. A token limit is bound where the model has a ``max_tokens`` of its own. What is
+    asked is made of memories, so no answer is kept in LangChain's cache, where no erasure would
+    reach it: a copy of the model is asked, the one that was given stays as it is.
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self._model = _uncached(model)
         self._takes_format = True
 
     def __repr__(self) -> str:
@@ -83,6 +89,20 @@ class LangChainLLM:
             return _completion(model.invoke(messages))
         except Exception as error:  # noqa: BLE001  each provider raises its own
             raise_unavailable(self.name, error)
+
+
+def _uncached(part: Any) -> Any:
+    """A copy that asks no cache and fills none, also inside of bindings, fallbacks and chains;
+    what is no model of pydantic's is given back as it is."""
+    if isinstance(part, list | tuple):
+        return type(part)(_uncached(each) for each in part)
+    fields: Mapping[str, object] = getattr(type(part), "model_fields", {})
+    if not hasattr(part, "model_copy"):
+        return part
+    changes = {name: _uncached(getattr(part, name)) for name in _PARTS if name in fields}
+    if _CACHE in fields:
+        changes[_CACHE] = False
+    return part.model_copy(update=changes) if changes else part
 
 
 def _completion(message: Any) -> Completion:
