@@ -1,45 +1,48 @@
-"""Who asks, and in whose cube: the scoping keywords every room here hands to ``MOS``."""
+"""Who asks, and in whose cube: the scoping keywords every part here hands to ``MOS``.
+
+Who asks is said the same way for every framework (``memos_integrations.interface.asker``); a part
+of LlamaIndex is made for one asker, as its runs carry no config that could name one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypedDict, TypeVar
+from typing import TypeVar
 
 from memos_integrations.cube.errors import AccessDenied, IllegalTransition, NotFound, UsageError
 from memos_integrations.cube.ids import clean_path, home_path
+from memos_integrations.interface.asker import Asker, Keywords
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.reads import Reads
 
+__all__ = ["Room", "Scoped", "checked", "delete_found", "in_a_cube"]
 
-class Scoped(TypedDict, total=False):
+
+class Scoped(Keywords):
     """Keywords of the verbs of ``MOS``."""
 
-    user: str | None
-    agent: str | None
     session: str | None
     cube: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """The scope of one room."""
+class Room(Asker):
+    """Who asks, in which cube; without one in the asker's own."""
 
-    user: str | None = None
-    agent: str | None = None
     cube: str | None = None
 
     def of(self, *, session: str | None = None) -> Scoped:
         """The keywords of a verb."""
-        return Scoped(user=self.user, agent=self.agent, session=session, cube=self.cube)
+        return Scoped(**self.keywords(), session=session, cube=self.cube)
 
 
 ReadsT = TypeVar("ReadsT", bound=Reads)
 
 
 def checked(memory: ReadsT, kind: type[Reads] = MOS) -> ReadsT:
-    """``memory``, if it is what rooms here are made on. Raises ``UsageError``.
+    """``memory``, if it is what parts here are made on. Raises ``UsageError``.
 
     An ``AsyncMOS`` is not: LlamaIndex calls both halves of one object, and each has its own way
     to the same body here.
@@ -54,8 +57,8 @@ def checked(memory: ReadsT, kind: type[Reads] = MOS) -> ReadsT:
 
 def in_a_cube(
     mos: MOS, part: str, *, user: str | None, agent: str | None, cube: str | None
-) -> Asker:
-    """The asker in ``cube``, or in the asker's own cube for ``part``; it is made where missing.
+) -> Room:
+    """The room in ``cube``, or in the asker's own cube for ``part``; it is made where missing.
 
     Raises ``InvalidInput`` where nobody is named, ``AccessDenied`` for a new cube in another's
     name.
@@ -66,17 +69,17 @@ def in_a_cube(
     # It may be there already, or be another's: every verb decides about it anew anyway.
     with suppress(UsageError, AccessDenied):
         mos.create_cube(path, user=user, agent=agent)
-    return Asker(user, agent, path)
+    return Room(user, agent, cube=path)
 
 
-def delete_found(mos: MOS, asker: Asker, find: Callable[[], Iterable[str]]) -> None:
+def delete_found(mos: MOS, room: Room, find: Callable[[], Iterable[str]]) -> None:
     """Delete what ``find`` finds, all of it in one transaction.
 
     What somebody else deletes meanwhile is no error: the rest is looked for once more.
     """
     for last in (False, False, True):
         try:
-            with mos.pipeline(**asker.of()) as changes:
+            with mos.pipeline(**room.of()) as changes:
                 for item in dict.fromkeys(find()):
                     changes.delete(item)
         except (NotFound, IllegalTransition):

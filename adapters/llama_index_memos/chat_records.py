@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from llama_index_memos.asker import Asker, checked, in_a_cube
+from llama_index_memos.asker import Room, checked, in_a_cube
 from llama_index_memos.messages import from_bytes, to_bytes
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ids import clean_name
@@ -72,7 +72,7 @@ class ChatRecords:
         name: str,
     ) -> None:
         self._mos = checked(mos)
-        self._asker = Asker(user, agent)
+        self._asker = Room(user, agent)
         if cube is not None:
             self._asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)
         self._space = f"llama_index.chat/{quote(name, safe='')}"

@@ -19,7 +19,7 @@ from llama_index.core.storage.kvstore.types import (
     BaseKVStore,
 )
 
-from llama_index_memos.asker import Asker, checked, in_a_cube
+from llama_index_memos.asker import Room, checked, in_a_cube
 from llama_index_memos.links import REMEDY, barred_in_dumped
 from memos_integrations.cube.errors import HostileArchive, InvalidInput, VaultDamaged
 from memos_integrations.infrastructure.strict_json import decode_object
@@ -47,7 +47,7 @@ class MemOSKVStore(BaseKVStore):
         cube: str | None = None,
         name: str = "default",
     ) -> None:
-        asker = Asker(user, agent)
+        asker = Room(user, agent)
         checked(mos)
         if cube is not None:
             asker = in_a_cube(mos, "records", user=user, agent=agent, cube=cube)

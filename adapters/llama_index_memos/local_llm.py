@@ -27,10 +27,10 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.custom import CustomLLM
 from pydantic import Field, PrivateAttr
 
-from llama_index_memos.asker import Asker
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import generate, pieces
 from memos_integrations.interface.activation_verbs import Activated
+from memos_integrations.interface.asker import Asker
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
 from memos_integrations.operation.transform.prompt import Question, Turn

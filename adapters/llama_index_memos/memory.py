@@ -14,7 +14,7 @@ from llama_index.core.memory.memory import InsertMethod
 from llama_index.core.memory.types import BaseMemory
 from pydantic import Field, PrivateAttr
 
-from llama_index_memos.asker import Asker, in_a_cube
+from llama_index_memos.asker import Room, in_a_cube
 from llama_index_memos.chat_records import ChatRecords, Put
 from llama_index_memos.messages import (
     Count,
@@ -58,7 +58,7 @@ class MemOSMemory(BaseMemory):
     recall_tokens: int = Field(default=DEFAULT_RECALL_TOKENS, ge=0)
     insert_method: InsertMethod = InsertMethod.USER
     _mos: MOS = PrivateAttr()
-    _asker: Asker = PrivateAttr()
+    _asker: Room = PrivateAttr()
     _chats: ChatRecords = PrivateAttr()
     _recalling: Recalling = PrivateAttr()
     _count: Count = PrivateAttr()
@@ -77,7 +77,7 @@ class MemOSMemory(BaseMemory):
         tokenizer_fn: Callable[[str], Sequence[Any]] | None = None,
     ) -> None:
         session = clean_name(str(uuid4()) if session_id is None else session_id, "session_id")
-        asker = Asker(user, agent)
+        asker = Room(user, agent)
         if cube is not None:
             asker = in_a_cube(mos, "memory", user=user, agent=agent, cube=cube)
         fields: dict[str, Any] = {

@@ -13,7 +13,7 @@ from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.memory.memory import BaseMemoryBlock
 from pydantic import Field, PrivateAttr
 
-from llama_index_memos.asker import Asker, checked, in_a_cube
+from llama_index_memos.asker import Room, checked, in_a_cube
 from llama_index_memos.messages import Count, asked, words_of
 from llama_index_memos.recalling import Recalling
 from memos_integrations.interface.mos import MOS
@@ -54,7 +54,7 @@ class MemOSMemoryBlock(BaseMemoryBlock[str]):
         tokenizer_fn: Callable[[str], Sequence[Any]] | None = None,
         **fields: Any,
     ) -> None:
-        asker = Asker(user, agent)
+        asker = Room(user, agent)
         checked(mos)
         if cube is not None:
             asker = in_a_cube(mos, "memory", user=user, agent=agent, cube=cube)

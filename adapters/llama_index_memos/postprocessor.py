@@ -14,7 +14,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle
 from pydantic import Field, PrivateAttr
 
-from llama_index_memos.asker import Asker, checked
+from llama_index_memos.asker import Room, checked
 from llama_index_memos.messages import Count
 from llama_index_memos.nodes import PREFIX, key_of, node_of, readable
 from llama_index_memos.retriever import CUBE_KEY, ID_KEY, memory_node
@@ -103,12 +103,12 @@ class MemOSPostprocessor(BaseNodePostprocessor):
 
     def _shown(self, cube: str, ids: Sequence[str]) -> Iterable[MemoryItem]:
         with suppress(AccessDenied):
-            return self._mos.showable(ids, **Asker(self.user, self.agent, cube).of())
+            return self._mos.showable(ids, **Room(self.user, self.agent, cube=cube).of())
         return ()
 
     def _under(self, cube: str, keys: Sequence[str]) -> Iterable[MemoryItem]:
         with suppress(AccessDenied):
-            found = self._mos.embedded(keys, **Asker(self.user, self.agent, cube).of())
+            found = self._mos.embedded(keys, **Room(self.user, self.agent, cube=cube).of())
             return found.values()
         return ()
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llama_index_memos.asker import Asker
+from llama_index_memos.asker import Room
 from memos_integrations.interface.mos import MOS
 
 
@@ -26,7 +26,7 @@ class _Kept:
 class Recalling:
     """Retrieves the block for a turn and keeps it as long as it is true. One turn is kept."""
 
-    def __init__(self, mos: MOS, asker: Asker) -> None:
+    def __init__(self, mos: MOS, asker: Room) -> None:
         self._mos = mos
         self._asker = asker
         self._kept: _Kept | None = None

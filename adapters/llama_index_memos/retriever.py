@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from llama_index_memos.asker import Asker, checked
+from llama_index_memos.asker import Room, checked
 from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.scope import CubeName, Where
@@ -40,7 +40,7 @@ class MemOSRetriever(BaseRetriever):
     ) -> None:
         super().__init__(**kwargs)
         self._memory = checked(memory, Reads)
-        self._asker = Asker(user, agent)
+        self._asker = Room(user, agent)
         self._session = session
         self._cube = cube
         self._filter = filter

@@ -11,7 +11,7 @@ from typing import Any
 
 from llama_index.core.tools.tool_spec.base import BaseToolSpec
 
-from llama_index_memos.asker import Asker, checked, in_a_cube
+from llama_index_memos.asker import Room, checked, in_a_cube
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.interface.mos import MOS
 
@@ -39,7 +39,7 @@ class MemOSToolSpec(BaseToolSpec):
     ) -> None:
         self._mos = checked(mos)
         self._session = session
-        self._asker = Asker(user, agent)
+        self._asker = Room(user, agent)
         if cube is not None:
             self._asker = in_a_cube(mos, "memory", user=user, agent=agent, cube=cube)
 

@@ -21,7 +21,7 @@ from llama_index.core.vector_stores.types import (
 )
 from pydantic import PrivateAttr
 
-from llama_index_memos.asker import Asker, delete_found, in_a_cube
+from llama_index_memos.asker import Room, delete_found, in_a_cube
 from llama_index_memos.filters import Tree, every, one_of, tree_of
 from llama_index_memos.nodes import KIND, PREFIX, embedded, key_of, node_of, readable, source_of
 from memos_integrations.cube.embedded import KEY_FIELD
@@ -51,7 +51,7 @@ class MemOSVectorStore(BasePydanticVectorStore):
     agent: str | None = None
     cube: str | None = None
     _mos: MOS = PrivateAttr()
-    _asker: Asker = PrivateAttr()
+    _asker: Room = PrivateAttr()
 
     def __init__(
         self,
