@@ -751,6 +751,34 @@ def test_erase_of_a_subject_spares_homes_whose_names_begin_alike(mos: MOS) -> No
         assert mos.list(user=user, cube=f"users/{user}/empty") == []
 
 
+def test_erase_of_a_subject_leaves_cubes_elsewhere_to_nobody(mos: MOS) -> None:
+    for cube, owner in (("teams/t", "al"), ("teams/t/mine", "al"), ("teams/u", "al2")):
+        mos.create_cube(cube, user=owner)
+    mos.share(to="bob", permission="write", cube="teams/t", user="al")
+    theirs = add(mos, "what bob said in the team", user="bob", cube="teams/t")
+    add(mos, "what al said in the team", user="al", cube="teams/t")
+    before = mos.version(user="bob", cube="teams/t")
+    receipt = mos.erase(subject="al", user="al")
+    assert receipt.counts["cubes owned elsewhere"] == 2
+    root = mos.acting(Principal(user="root", roles=frozenset({"admin"})))
+    owners = {cube.path: cube.owner for cube in root.cubes()}
+    assert owners["teams/t"] == owners["teams/t/mine"] == "erased"
+    assert owners["teams/u"] == "user:al2"
+    assert mos.version(user="bob", cube="teams/t") > before
+    # A new person of that name has no right on them, nobody has gained one, and what stood stands.
+    for name in ("al", "erased", "cleo"):
+        for who in ({"user": name}, {"agent": name}):
+            with pytest.raises(AccessDenied):
+                mos.list(cube="teams/t", **who)
+            with pytest.raises(AccessDenied):
+                mos.create_cube("teams/t/new", **who)
+    assert mos.get(theirs, user="bob", cube="teams/t").text == "what bob said in the team"
+    with pytest.raises(AccessDenied):
+        mos.share(to="cleo", cube="teams/t", user="bob")
+    root.share(to="cleo", cube="teams/t")
+    assert mos.count(user="cleo", cube="teams/t") == 1
+
+
 def test_subject_is_erased_by_that_user_or_an_admin_only(mos: MOS) -> None:
     item = add(mos, "my words", user="alice")
     with pytest.raises(AccessDenied):

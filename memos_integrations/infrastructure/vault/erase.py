@@ -202,7 +202,8 @@ def of_subject(tx: Transaction, name: str, *, tenant: str, home: str, spoken: bo
 
 
 def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[str, int]:
-    """Take a person's name out of what stays: grants, actors, idempotency, empty cubes at home.
+    """Take a person's name out of what stays: grants, actors, idempotency, empty cubes at home,
+    cubes elsewhere that they owned.
 
     A cube under the home starts with ``home/``; as a range of paths ('0' follows '/'), so that
     case and the signs of LIKE never count and ``users/al`` never reaches ``users/al2``.
@@ -233,6 +234,7 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         "AND NOT EXISTS (SELECT 1 FROM record WHERE record.cid = cube.cid)",
         (tenant, home),
     ).rowcount
+    done["cubes owned elsewhere"] = _disown(tx, actor, tenant=tenant, home=home)
     # The number of a cube that is gone may be given to another one.
     tx.execute("DELETE FROM quarantine WHERE cid NOT IN (SELECT cid FROM cube)")
     # Whoever comes by that name later must not find it shared, nor be taken for a fork's base.
@@ -247,3 +249,20 @@ def forget_name(tx: Transaction, name: str, *, tenant: str, home: str) -> dict[s
         "WHERE fork_of NOT IN (SELECT cid FROM cube)"
     )
     return done
+
+
+def _disown(tx: Transaction, actor: str, *, tenant: str, home: str) -> int:
+    """Leave the cubes of a person outside their home to nobody; how many there were.
+
+    No principal bears the name, so rights on them are those that were granted, and an admin's of
+    the tenant; whoever comes by the person's name later has none. What is left at home under a
+    legal hold stays a home, which is found by its path.
+    """
+    rows = tx.execute(
+        "UPDATE cube SET owner = 'erased' WHERE tenant = ?1 AND owner = ?2 AND path <> ?3 "
+        "AND NOT (path > ?3 || '/' AND path < ?3 || '0') RETURNING cid",
+        (tenant, actor, home),
+    ).fetchall()
+    for (cid,) in rows:
+        tx.emit(EventKind.ACCESS, int(cid), 0)
+    return len(rows)
