@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_memos.compat import MemOSClassicMemory as MemOSClassicMemory
     from langchain_memos.middleware import MemOSMiddleware
     from langchain_memos.middleware_state import MemOSAgentState
+    from langchain_memos.prefilling import MemOSPrefillMiddleware
     from langchain_memos.record_manager import MemOSRecordManager
     from langchain_memos.retriever import MemOSRetriever
     from langchain_memos.stores import MemOSByteStore, MemOSStrStore
@@ -34,6 +35,7 @@ _HOMES = {
     "MemOSChatModel": "chat_model",
     "MemOSClassicMemory": "compat",
     "MemOSMiddleware": "middleware",
+    "MemOSPrefillMiddleware": "prefilling",
     "MemOSRecordManager": "record_manager",
     "MemOSRetriever": "retriever",
     "MemOSStrStore": "stores",
@@ -51,6 +53,7 @@ __all__ = [
     "MemOSChatMessageHistory",
     "MemOSChatModel",
     "MemOSMiddleware",
+    "MemOSPrefillMiddleware",
     "MemOSRecordManager",
     "MemOSRetriever",
     "MemOSStrStore",

@@ -6,7 +6,8 @@ conversation, from a KV-cache where they were computed before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -16,30 +17,24 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    HumanMessage,
-    SystemMessage,
     ToolMessage,
 )
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field
 
 from langchain_memos.asker import Asker, asker_of
+from langchain_memos.local_tools import Said, read
+from langchain_memos.local_turns import turns_of
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import generate, pieces
-from memos_integrations.interface.activation_verbs import Activated
+from memos_integrations.interface.activation_verbs import Activated, control_tokens
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
-from memos_integrations.operation.transform.prompt import Turn
-
-_ROLES: dict[type[BaseMessage], str] = {
-    SystemMessage: "system",
-    HumanMessage: "user",
-    AIMessage: "assistant",
-    ToolMessage: "tool",
-}
 
 
 class MemOSChatModel(BaseChatModel):
@@ -47,8 +42,10 @@ class MemOSChatModel(BaseChatModel):
 
     ``cube`` names whose memories; without one it is the asker's own cube (``user_id`` and
     ``agent_id`` of the run, or ``user`` and ``agent`` here). ``usage_metadata`` counts the tokens
-    that came from the cache as ``cache_read``. Needs the extra ``activation``. Raises what
-    ``MOS.activated`` raises.
+    that came from the cache as ``cache_read``. Tools are told and called in the form of the Hermes
+    models. With ``keep_turns`` a thread (``thread_id`` of the run) goes on where its last turn
+    ended; what it has written to memory itself is left out then, as its turns are in the prompt.
+    Needs the extra ``activation``. Raises what ``MOS.activated`` raises.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -59,6 +56,7 @@ class MemOSChatModel(BaseChatModel):
     user: str | None = None
     agent: str | None = None
     cube: CubeName | Sequence[CubeName] | None = None
+    keep_turns: bool = False
     max_new_tokens: int = Field(default=256, ge=1)
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Further ones of ``model.generate``, such as ``temperature``."""
@@ -117,6 +115,34 @@ class MemOSChatModel(BaseChatModel):
     def _asker(self, config: RunnableConfig | None) -> Asker:
         return asker_of(ensure_config(config), bound=Asker(self.user, self.agent))
 
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with these tools. Raises ``InvalidInput`` where it must call one: it may."""
+        if tool_choice not in (None, "auto"):
+            raise InvalidInput("a local model chooses by itself whether it calls a tool")
+        return self.bind(tools=[convert_to_openai_tool(each) for each in tools], **kwargs)
+
+    def prefill(
+        self,
+        messages: Sequence[BaseMessage],
+        config: RunnableConfig | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> int:
+        """Compute what a call with these messages and a tool's answer behind them begins with.
+
+        For the time in which the tool runs. Returns how many tokens are ready; what the call finds
+        is never wrong, as what it needs is compared with what is there.
+        """
+        waiting = [*messages, ToolMessage("", tool_call_id="")]
+        with self._activated(waiting, self._asker(config), tools) as given:
+            return given.cached_tokens + given.computed_tokens
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -124,15 +150,16 @@ class MemOSChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         *,
         asker: Asker | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> ChatResult:
-        who = asker or self._asker(None)
-        with self.mos.activated(
-            self.model, self.tokenizer, query=turns_of(messages), cube=self.cube, **who.keywords()
-        ) as given:
+        with self._activated(messages, asker or self._asker(None), tools) as given:
             done = generate(self.model, self.tokenizer, given.inputs, self._options(stop, kwargs))
-        usage = _usage(given, done.tokens)
-        message = AIMessage(done.text, usage_metadata=usage, response_metadata=_told(given))
+            given.keep(done.ids)
+        said = read(done.text) if tools else Said(done.text)
+        message = said.message(
+            usage_metadata=_usage(given, len(done.ids)), response_metadata=_told(given)
+        )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -142,22 +169,35 @@ class MemOSChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         *,
         asker: Asker | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        who, text = asker or self._asker(None), ""
-        with self.mos.activated(
-            self.model, self.tokenizer, query=turns_of(messages), cube=self.cube, **who.keywords()
-        ) as given:
-            options = self._options(stop, kwargs)
-            for piece in pieces(self.model, self.tokenizer, given.inputs, options):
-                text += piece
-                chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
-                if run_manager is not None:
-                    run_manager.on_llm_new_token(piece, chunk=chunk)
-                yield chunk
-        usage = _usage(given, len(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
-        yield ChatGenerationChunk(
-            message=AIMessageChunk(content="", usage_metadata=usage, response_metadata=_told(given))
+        if tools:  # whether a tool is called is known at the end only
+            done = self._generate(messages, stop, None, asker=asker, tools=tools, **kwargs)
+            yield _whole(done, run_manager)
+            return
+        with self._activated(messages, asker or self._asker(None), ()) as given:
+            ids = yield from _chunks(
+                pieces(self.model, self.tokenizer, given.inputs, self._options(stop, kwargs)),
+                run_manager,
+            )
+            given.keep(ids)
+        usage, told = _usage(given, len(ids)), _told(given)
+        last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=told)
+        yield ChatGenerationChunk(message=last)
+
+    def _activated(
+        self, messages: Sequence[BaseMessage], who: Asker, tools: Sequence[Mapping[str, Any]]
+    ) -> AbstractContextManager[Activated]:
+        thread = who.thread if self.keep_turns else None
+        return self.mos.activated(
+            self.model,
+            self.tokenizer,
+            query=turns_of(messages, tools=tools, control=control_tokens(self.tokenizer)),
+            cube=self.cube,
+            filter=None if thread is None else {"conversation": {"!=": thread}},
+            conversation=thread,
+            **who.keywords(),
         )
 
     def _options(self, stop: list[str] | None, given: dict[str, Any]) -> dict[str, Any]:
@@ -167,16 +207,29 @@ class MemOSChatModel(BaseChatModel):
         return options
 
 
-def turns_of(messages: Sequence[BaseMessage]) -> list[Turn]:
-    """The conversation as chat templates take it. Raises ``InvalidInput`` for other kinds."""
-    return [Turn(role=_role(each), content=str(each.text)) for each in messages]
+def _chunks(
+    source: Generator[str, None, tuple[int, ...]], run_manager: CallbackManagerForLLMRun | None
+) -> Generator[ChatGenerationChunk, None, tuple[int, ...]]:
+    """The pieces as chunks; at the end, as the generator's value, the ids of their tokens."""
+    with closing(source):
+        while True:
+            try:
+                piece = next(source)
+            except StopIteration as end:
+                return tuple(end.value)
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            if run_manager is not None:
+                run_manager.on_llm_new_token(piece, chunk=chunk)
+            yield chunk
 
 
-def _role(message: BaseMessage) -> str:
-    for kind, role in _ROLES.items():
-        if isinstance(message, kind):
-            return role
-    raise InvalidInput(f"a local model takes no {type(message).__name__}")
+def _whole(done: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
+    """An answer as the only chunk of its stream."""
+    message = done.generations[0].message
+    chunk = ChatGenerationChunk(message=AIMessageChunk(**message.model_dump(exclude={"type"})))
+    if run_manager is not None:
+        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+    return chunk
 
 
 def _usage(given: Activated, answered: int) -> UsageMetadata:

@@ -131,7 +131,8 @@ class ActivationVerbs(Verbs):
                 talk = _talk(keeper, here, items, self._scope(user, agent).principal, conversation)
                 said = said_before(tokenizer, text, query, prompt.tokens, rendering=rendering)
                 done = talk.prefill(prompt, said)
-                keep = partial(talk.keep, done, prompt.stable)
+                if here.model is model:  # what an adapter computes is not kept for the base
+                    keep = partial(talk.keep, done, prompt.stable)
         else:
             done = _linked(keeper, here, tokenizer, items, query, rendering)
         yield Activated(
@@ -230,7 +231,7 @@ def memory_text(items: Sequence[MemoryItem], control: re.Pattern[str]) -> str:
     Words of a memory that are a control token of the model are parted by a joiner that is not
     seen: a memory must not be able to end its own turn and begin another.
     """
-    lines = (control.sub(_parted, render(item)) for item in items)
+    lines = (control.sub(parted, render(item)) for item in items)
     return "\n".join([HEADING, *lines])
 
 
@@ -242,5 +243,6 @@ def control_tokens(tokenizer: Any) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, names)) or r"(?!)")
 
 
-def _parted(found: re.Match[str]) -> str:
+def parted(found: re.Match[str]) -> str:
+    """A control token with a joiner in it, which nobody sees and no tokenizer reads as one."""
     return f"{found[0][0]}\u2060{found[0][1:]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_without_the_answer_the_turns_before_the_last_are_found(
 ) -> None:
     talk = Talk(mos, model, tokenizer)
     given = [talk.says(f"What failed on day {n}?", keep=False) for n in range(4)]
-    for before, after in zip(given[1:], given[2:], strict=False):
+    for before, after in pairwise(given[1:]):
         assert after.cached_tokens == before.cached_tokens + before.computed_tokens
     assert given[3].cached_tokens > given[0].prompt_tokens
     told = Talk(mos, model, tokenizer, conversation=None)
@@ -156,7 +157,6 @@ def test_a_changed_memory_is_read_anew_with_all_that_was_said(
     mos.update(first.id, first.text.replace("e", "a"), user="maya")
     assert talk.says("And then?").cached_tokens <= 64
     mos.erase(mos.list(user="maya")[0].id, user="maya")
-    assert mos.stats(user="maya")
     assert talk.says("And then?").cached_tokens <= 64
 
 
@@ -164,7 +164,7 @@ def test_sliding_windows_keep_the_turns_before_the_last(mos: MOS, tokenizer: Any
     config = transformers.MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=32)
     talk = Talk(mos, a_model(config), tokenizer)
     given = [talk.says(f"What failed on day {n}?") for n in range(4)]
-    for before, after in zip(given[1:], given[2:], strict=False):
+    for before, after in pairwise(given[1:]):
         assert after.cached_tokens == before.cached_tokens + before.computed_tokens > 0
 
 

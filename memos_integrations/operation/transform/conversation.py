@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from memos_integrations.infrastructure.activation import codec
+from memos_integrations.infrastructure.activation.errors import CacheRefused
 from memos_integrations.infrastructure.activation.forward import extend
 from memos_integrations.infrastructure.activation.identity import (
     BLOCK_TOKENS,
@@ -62,7 +63,10 @@ class Conversation:
         if not blocks or any(done.cache.is_sliding):
             return 0
         done.cache.crop(end - done.cache.get_seq_length())
-        self._keep(done, tokens[:end], blocks)
+        try:
+            self._keep(done, tokens[:end], blocks)
+        except CacheRefused:  # more than one answer, or numbers that are none
+            return 0
         return end
 
     def _served(self, prompt: Prompt, hit: Hit, start: int) -> Prefilled:
