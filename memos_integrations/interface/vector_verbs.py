@@ -7,7 +7,6 @@ read out of it and nothing folded into it, so what was put is what is found, and
 from __future__ import annotations
 
 import builtins
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +20,7 @@ from memos_integrations.cube.item import Hit, MemoryItem
 from memos_integrations.cube.ops import Replayable
 from memos_integrations.cube.ports import Matrix, Vector
 from memos_integrations.infrastructure.backends.embedders import unit_rows
+from memos_integrations.infrastructure.vault import embedded
 from memos_integrations.infrastructure.vault.behind_names import ensure_writable
 from memos_integrations.infrastructure.vault.rows import masked, may_have_vector, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -30,13 +30,6 @@ from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.interface.writes import Writes
 from memos_integrations.operation.given_vectors import Sought, nearest, vectors_of
-
-_PRESENT = 2**63 - 2
-_NAMED = (
-    "SELECT i.iid, i.id FROM version v JOIN item i ON i.iid = v.iid "
-    "WHERE v.cid = ? AND v.seq_to > ? AND v.memory_type = 'document' AND v.tid IS NOT NULL "
-    "AND json_extract(v.info, '$.embedded') IN (SELECT value FROM json_each(?))"
-)
 
 
 class VectorReads(Reads):
@@ -180,7 +173,7 @@ class VectorVerbs(Writes, VectorReads):
     ) -> dict[str, str]:
         home = self._home_of_vectors(tx, scope.cube, model, matrix)
         keys = [str((each.draft.info or {})["embedded"]) for each in drafts]
-        replaced = _named(tx, home, keys)
+        replaced = embedded.named(tx, home, keys)
         ensure_writable(tx, home, replaced)
         for old in replaced.values():
             self._rooms.lifecycle.delete(tx, old, reason="replaced")
@@ -209,7 +202,7 @@ class VectorVerbs(Writes, VectorReads):
                     f"cube {path} holds vectors of {home.embedding}, not of {mark}: keep these "
                     "in a cube of their own"
                 )
-            tx.execute("UPDATE cube SET embedding = ? WHERE cid = ?", (mark, home.cid))
+            embedded.claim(tx, home, mark)
         return home
 
     def _embedded(self, each: Embedded, scope: Scope, trust: Trust) -> Replayable:
@@ -244,12 +237,6 @@ def _ensure_embedded(given: Sequence[Embedded]) -> None:
         raise InvalidInput("texts must be a list of Embedded")
     for each in given:
         clean_name(each.key, "key")
-
-
-def _named(tx: Transaction, cube: CubeRow, keys: Sequence[str]) -> dict[int, str]:
-    """Item row -> id of the texts that are kept under these keys."""
-    found = tx.execute(_NAMED, (cube.cid, _PRESENT, json.dumps(list(keys))))
-    return {int(iid): str(item) for iid, item in found.fetchall()}
 
 
 def _matrix(texts: Sequence[Embedded]) -> dict[int, Vector]:

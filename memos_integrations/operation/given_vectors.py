@@ -18,6 +18,7 @@ from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.cube.ports import Rows, Vector, VectorEntry
 from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
+from memos_integrations.infrastructure.vault import embedded
 from memos_integrations.infrastructure.vault.projections import Feed, Follower, VectorProjection
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
@@ -159,11 +160,9 @@ def vectors_of(reading: Reading, rows: Sequence[Stored]) -> dict[str, list[float
     by_tid = {row.tid: row.id for row in rows if row.tid is not None}
     found: dict[str, list[float]] = {}
     for tid, item in by_tid.items():
-        row = reading.connection.execute(
-            "SELECT vec FROM embedding WHERE tid = ?", (tid,)
-        ).fetchone()
-        if row is not None:
-            found[item] = np.frombuffer(row[0], dtype="<f4").tolist()
+        vector = embedded.vector(reading.connection, tid)
+        if vector is not None:
+            found[item] = vector
     return found
 
 
