@@ -29,6 +29,7 @@ from memos_integrations.interface.scope import CubeName, Where
 from memos_integrations.interface.standing import sources_of
 from memos_integrations.operation.transform.prompt import (
     Question,
+    Turn,
     parts_of,
     prompt_of,
     said_before,
@@ -112,8 +113,7 @@ class ActivationVerbs(Verbs):
         whole(beams, "beams", least=1, most=1_000)
         if composition not in get_args(CompositionName):
             raise InvalidInput(f"composition must be one of {', '.join(get_args(CompositionName))}")
-        if conversation is not None:
-            _ensure_turns(query, conversation, composition)
+        turns = None if conversation is None else _turns(query, conversation, composition)
         keeper = self._rooms.caches.keeper()
         from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
 
@@ -125,11 +125,11 @@ class ActivationVerbs(Verbs):
             text = memory_text(items, control_tokens(tokenizer))
             prompt = prompt_of(tokenizer, text, query, rendering=rendering)
             here = here.within({item.cube for item in items})
-            if conversation is None:
+            if conversation is None or turns is None:
                 done = transform.prefill(keeper, here, prompt, _sources(items))
             else:
                 talk = _talk(keeper, here, items, self._scope(user, agent).principal, conversation)
-                said = said_before(tokenizer, text, query, prompt.tokens, rendering=rendering)
+                said = said_before(tokenizer, text, turns, prompt.tokens, rendering=rendering)
                 done = talk.prefill(prompt, said)
                 if here.model is model:  # what an adapter computes is not kept for the base
                     keep = partial(talk.keep, done, prompt.stable)
@@ -213,12 +213,13 @@ def _talk(
     return Conversation(keeper, here, _sources(items), name)
 
 
-def _ensure_turns(query: Question, conversation: str, composition: str) -> None:
+def _turns(query: Question, conversation: str, composition: str) -> Sequence[Turn]:
     clean_name(conversation, "conversation")
     if isinstance(query, str) or not query:
         raise InvalidInput("a conversation is asked as its turns, with role and content each")
     if composition != "exact":
         raise InvalidInput("a conversation goes on behind an exact composition only")
+    return query
 
 
 def _sources(items: Sequence[MemoryItem]) -> tuple[Source, ...]:
