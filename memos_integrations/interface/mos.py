@@ -227,6 +227,7 @@ class MOS(
     def close(self) -> None:
         """Finish the tasks in hand, write what waits, release the file."""
         self._rooms.worker.stop()
+        self._rooms.caches.close()
         self._rooms.vault.close()
         if self._folder is not None:
             self._folder.cleanup()
@@ -290,7 +291,12 @@ def _compose(
     counter = tokens or EstimatedTokens()
     scheduler = MemScheduler(vault, rules=_rules(settings))
     lines = HotLines(counter, max_bytes=settings.hot_bytes)
-    caches = Caches(vault, memory_bytes=settings.kv_memory_bytes, disk_bytes=settings.kv_disk_bytes)
+    caches = Caches(
+        vault,
+        memory_bytes=settings.kv_memory_bytes,
+        disk_bytes=settings.kv_disk_bytes,
+        wait_seconds=settings.kv_wait_seconds,
+    )
     for forgets in (lines.forget, caches.forget):
         vault.on_erase(forgets)
     given = GivenVectors()

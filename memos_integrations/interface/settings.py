@@ -50,6 +50,9 @@ class Settings(BaseModel):
     """KV-caches of local models held in memory, over all tenants."""
     kv_disk_bytes: int = Field(default=8 * 1024**3, ge=0)
     """KV-caches kept in files beside the vault."""
+    kv_wait_seconds: float = Field(default=60.0, ge=0)
+    """How long a prompt waits for a thread or process that computes the same cache already. Then
+    it computes for itself and keeps nothing."""
     form_seconds: float = Field(default=600.0, ge=0)
     """What one plan may spend on changes of form, shared fairly between tenants."""
     half_life_seconds: float = Field(default=7 * 86_400.0, gt=0)

@@ -1,9 +1,9 @@
 """One build for one key, whoever else wants it: other threads and other processes wait for it.
 
-Called by the keeper; knows no tensors. Needs filelock (extra ``activation``). Locks are those of the
-operating system, so a process that is killed holds none. Their files bear derived hashes, and each
-is removed by its holder before it lets go: whoever opened the old one sees that it has no name any
-more and opens the new one.
+Called by the keeper; knows no tensors. Needs filelock (extra ``activation``). The locks are the
+operating system's, so a process that is killed holds none. Their files bear derived hashes, and
+each is removed by its holder before it lets go: whoever opened the old one sees that it has no
+name any more and opens the new one.
 """
 
 from __future__ import annotations
@@ -143,6 +143,17 @@ class Flights(Generic[K]):
                         door.leave()
         finally:
             self._left(key, queue)
+
+    def sweep(self) -> int:
+        """Remove the lock files that killed processes left; how many there were."""
+        gone = 0
+        for path in [*self._folder.glob("*.lock"), *self._folder.glob("*.next")]:
+            lock = FileLock(path)
+            with suppress(Timeout, OSError):
+                lock.acquire(timeout=0)
+                _let_go(lock)
+                gone += 1
+        return gone
 
     def _joined(self, key: Digest) -> _Queue[K]:
         with self._lock:

@@ -18,7 +18,7 @@ from memos_integrations.infrastructure.safetensors_file import check_safetensors
 FORMAT = 1
 _KEY = "memos"
 _TOKENS = "tokens"
-_TOKEN_KIND = "I32"
+_IDS = "I32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def told_by(path: Path) -> Told:
     if set(tensors) != names_of(layers_of(told)):
         raise CacheRefused("its tensors are not the ones its manifest names")
     tokens = tensors.pop(_TOKENS)
-    if tokens.dtype != _TOKEN_KIND or len(tokens.shape) != 1:
+    if tokens.dtype != _IDS or len(tokens.shape) != 1:
         raise CacheRefused("its tokens are no list of ids")
     size = sum(each.end - each.begin for each in tensors.values())
     return Told(str(told.get("identity")), tokens.shape[0], size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from memos_integrations.infrastructure.activation.eviction import (
@@ -36,6 +36,7 @@ class _Entry(Generic[K]):
     held: K
     blocks: tuple[Digest, ...]
     """The hashes of the blocks it can serve: all of them, or only its end."""
+    pinned: bool
 
 
 @dataclass(slots=True)
@@ -90,11 +91,11 @@ class Shelf(Generic[K]):
             if not verdict.admitted:
                 return verdict
             # What ends inside the new one would lie here twice; what only begins alike stays.
-            parts = {block for block in blocks[:-1] if block in self._entries}
+            parts = {block for block in blocks[:-1] if self._is_loose(block)}
             for key in parts | {Digest(key) for key in verdict.evicted}:
                 self._drop(key)
             self._tier.place(artifact)
-            entry = _Entry(held, tuple(blocks))
+            entry = _Entry(held, tuple(blocks), artifact.pinned)
             self._entries[Digest(artifact.key)] = entry
             for block in entry.blocks:
                 self._serving[block] = Digest(artifact.key)
@@ -104,6 +105,33 @@ class Shelf(Generic[K]):
         """Keep account of a prefill that was not needed."""
         with self._lock:
             self._stats.saved_seconds += seconds
+
+    def serves(self, block: Digest) -> bool:
+        """Whether something held can be used up to this very block; no use is counted."""
+        with self._lock:
+            return block in self._serving
+
+    def peek(self, key: Digest) -> K | None:
+        """What lies under this key; no use is counted."""
+        with self._lock:
+            entry = self._entries.get(key)
+            return None if entry is None else entry.held
+
+    def pin(self, key: Digest) -> K | None:
+        """What lies under this key, which stays from now on; ``None`` where nothing does."""
+        return self._repinned(key, pinned=True)
+
+    def unpin(self, key: Digest) -> K | None:
+        """What lies under this key, which may leave again; ``None`` where nothing does."""
+        return self._repinned(key, pinned=False)
+
+    def let_go(self, keys: Iterable[Digest]) -> int:
+        """Let these go, and remember how often they were used: they lie elsewhere."""
+        with self._lock:
+            there = [key for key in set(keys) if key in self._entries]
+            for key in there:
+                self._drop(key)
+            return len(there)
 
     def forget(self, keys: Iterable[Digest]) -> int:
         """Let these go and remember nothing of them: their sources changed or were erased."""
@@ -128,6 +156,19 @@ class Shelf(Generic[K]):
             now = self._stats
             held, taken = len(self._entries), self._tier.used_bytes
             return ShelfStats(now.hits, now.misses, now.saved_seconds, held, taken)
+
+    def _repinned(self, key: Digest, *, pinned: bool) -> K | None:
+        with self._lock:
+            artifact = self._tier.remove(key)
+            if artifact is None:
+                return None
+            self._tier.place(replace(artifact, pinned=pinned))
+            self._entries[key].pinned = pinned
+            return self._entries[key].held
+
+    def _is_loose(self, block: Digest) -> bool:
+        entry = self._entries.get(block)
+        return entry is not None and not entry.pinned
 
     def _drop(self, key: Digest) -> None:
         self._tier.remove(key)

@@ -36,6 +36,8 @@ class ArtifactRow:
     tokens: int
     bytes: int
     build_seconds: float
+    architecture: str
+    pinned: bool
     blocks: int
 
 
@@ -53,6 +55,8 @@ class NewArtifact:
     """Hash and number of each block it can serve up to."""
     sources: tuple[Source, ...]
     kind: str = "activation"
+    architecture: str = ""
+    pinned: bool = False
 
 
 def find(
@@ -65,6 +69,11 @@ def find(
     return None if row is None else ArtifactRow(*row)
 
 
+def serves(connection: sqlite3.Connection, block: Digest) -> bool:
+    """Whether an artifact can be used up to this very block."""
+    return connection.execute(queries("artifacts")["serves"], (block,)).fetchone() is not None
+
+
 def stale(connection: sqlite3.Connection, sources: Iterable[Source], *, now: int) -> set[str]:
     """Ids of the sources that have changed, ended or been withdrawn since they were read."""
     asked = json.dumps([[each.item, each.version] for each in sources])
@@ -72,11 +81,13 @@ def stale(connection: sqlite3.Connection, sources: Iterable[Source], *, now: int
     return {str(item) for (item,) in rows}
 
 
-def add(tx: Transaction, new: NewArtifact, *, tenant: str) -> bool:
-    """Record it, unless a source has changed since it was read; whether it was recorded."""
+def add(tx: Transaction, new: NewArtifact, *, tenant: str) -> list[str] | None:
+    """Record it; the blobs that nothing names any longer. ``None``, and nothing recorded, where a
+    source has changed since it was read."""
     if stale(tx.connection, new.sources, now=tx.now):
-        return False
+        return None
     sql = queries("artifacts")
+    before = tx.execute(sql["blob_of"], {"key": new.key}).fetchone()
     told = {
         "tenant": tenant,
         "kind": new.kind,
@@ -87,34 +98,42 @@ def add(tx: Transaction, new: NewArtifact, *, tenant: str) -> bool:
         "build_seconds": new.build_seconds,
         "sha256": new.sha256,
         "created": tx.at,
+        "architecture": new.architecture,
+        "pinned": new.pinned,
     }
     (aid,) = tx.execute(sql["add"], told).fetchone()
     tx.execute(sql["add_blocks"], {"aid": aid, "blocks": json.dumps(new.blocks)})
     tx.execute(sql["forget_sources"], {"aid": aid})
     sources = json.dumps([[each.item, each.version] for each in new.sources])
     tx.execute(sql["add_sources"], {"aid": aid, "sources": sources})
-    return True
+    replaced = [] if before is None else [str(before[0])]
+    return [each for each in replaced if not blob_used(tx.connection, each)]
 
 
 def take_out(tx: Transaction, keys: Sequence[Digest] | None = None) -> list[str]:
-    """Remove these, or all that were withdrawn; the blobs that nothing names any longer."""
+    """Remove these caches, or all that were withdrawn; the blobs that nothing names any longer."""
     if keys is None:
         return _take_out(tx, "withdrawn", {})
     return _take_out(tx, "named", {"keys": json.dumps(list(keys))})
 
 
 def take_out_made_of(tx: Transaction, items: str) -> list[str]:
-    """As ``take_out``, for all that was made of these item rows, a JSON array."""
+    """As ``take_out``, for all that was made of these item rows, a JSON array: adapters too."""
     return _take_out(tx, "made_of", {"items": items})
 
 
 def _take_out(tx: Transaction, which: str, asked: Mapping[str, str]) -> list[str]:
-    sql = queries("artifacts")
-    rows = tx.execute(sql[which], asked).fetchall()
+    return remove(tx, tx.execute(queries("artifacts")[which], asked).fetchall())
+
+
+def remove(tx: Transaction, rows: Iterable[tuple[int, str]]) -> list[str]:
+    """Remove these artifacts, (row, blob) each; the blobs that nothing names any longer. One in
+    training has no blob yet."""
+    sql, rows = queries("artifacts"), list(rows)
     aids = {"aids": json.dumps([aid for aid, _ in rows])}
     for name in ("remove_blocks", "remove_sources", "remove"):
         tx.execute(sql[name], aids)
-    blobs = dict.fromkeys(str(sha256) for _, sha256 in rows)
+    blobs = dict.fromkeys(str(sha256) for _, sha256 in rows if sha256)
     return [each for each in blobs if not blob_used(tx.connection, each)]
 
 
@@ -136,14 +155,8 @@ def blocks_of(connection: sqlite3.Connection, key: Digest) -> tuple[Digest, ...]
     return tuple(Digest(block) for (block,) in rows)
 
 
-def bytes_held(connection: sqlite3.Connection) -> int:
-    """Bytes of all artifacts, the withdrawn ones too: their blobs are still there."""
-    (total,) = connection.execute(queries("artifacts")["bytes_held"]).fetchone()
-    return int(total)
-
-
 def any_withdrawn(connection: sqlite3.Connection) -> bool:
-    """Whether any artifact waits to be taken out."""
+    """Whether any cache waits to be taken out."""
     return connection.execute(queries("artifacts")["any_withdrawn"]).fetchone() is not None
 
 

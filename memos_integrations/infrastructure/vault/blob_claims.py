@@ -17,12 +17,12 @@ from memos_integrations.infrastructure.vault.transaction import Transaction
 
 # Claims lie beside the idempotency keys, so that an erase of the person takes them along. No
 # caller's key may hold a control character, so none can pretend to be a claim.
-_CLAIM = "\x1fblob:"
+CLAIM = "\x1fblob:"
 
 
 def claim(tx: Transaction, ref: BlobRef) -> None:
     """Keep that the principal brought these bytes."""
-    key, request = _CLAIM + ref.sha256, bytes.fromhex(ref.sha256)
+    key, request = CLAIM + ref.sha256, bytes.fromhex(ref.sha256)
     if tx.once(key, request) is None:
         tx.remember(key, request, "{}")
 
@@ -30,13 +30,13 @@ def claim(tx: Transaction, ref: BlobRef) -> None:
 def ensure_usable(tx: Transaction, refs: Iterable[BlobRef]) -> None:
     """Raise ``NotFound`` for a blob that the principal neither brought nor may read."""
     for sha256 in {ref.sha256 for ref in refs}:
-        if tx.once(_CLAIM + sha256, bytes.fromhex(sha256)) is None and not _reads(tx, sha256):
+        if tx.once(CLAIM + sha256, bytes.fromhex(sha256)) is None and not _reads(tx, sha256):
             raise NotFound(f"{tx.principal.name} has no blob {sha256}; store it with put_blob")
 
 
 def forget(tx: Transaction, names: Iterable[str]) -> None:
     """Drop the claims on blobs that are gone."""
-    claims = dumps([_CLAIM + sha256 for sha256 in names])
+    claims = dumps([CLAIM + sha256 for sha256 in names])
     tx.execute(queries("portability")["forget_claims"], (claims,))
 
 

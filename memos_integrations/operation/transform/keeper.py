@@ -1,129 +1,175 @@
 """Where computed caches are kept and found again: memory first, then files, both withdrawn with
 their sources.
 
-Called by what fills caches (``prefill``, ``composition``); calls the shelf, the blobs and the rows
-of artifacts. Needs torch (extra ``activation``) for files only. Whatever is wrong with a stored
-cache makes it a miss, never an answer.
+Called by what fills caches (``prefill``, ``composition``, ``conversation``) and by what decides in
+which form memory lives; calls the shelf, the disk tier and the counts. Whatever is wrong with a
+stored cache makes it a miss, never an answer.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from memos_integrations.cube.errors import HostileArchive, NotFound
-from memos_integrations.infrastructure.activation import codec
-from memos_integrations.infrastructure.activation.codec import Kept
-from memos_integrations.infrastructure.activation.errors import CacheRefused
 from memos_integrations.infrastructure.activation.eviction import Artifact
+from memos_integrations.infrastructure.activation.flights import Flight, Flights
 from memos_integrations.infrastructure.activation.identity import Digest
 from memos_integrations.infrastructure.activation.shelf import Shelf
-from memos_integrations.infrastructure.vault import artifacts
-from memos_integrations.infrastructure.vault.artifacts import ArtifactRow, NewArtifact, Source
+from memos_integrations.infrastructure.vault import artifacts, cache_records
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.transform.cache_files import CacheFiles
+from memos_integrations.operation.transform.cache_use import UseLog
+from memos_integrations.operation.transform.disk_tier import DiskTier
+from memos_integrations.operation.transform.records import CacheRecord, all_records
+from memos_integrations.operation.transform.stored import Hit, Stored, Wanted
 
-_log = logging.getLogger(__name__)
+__all__ = ["Hit", "Keeper", "Stored", "Wanted"]
+
 _TO_DISK_AT = 2
 """Touches after which a cache is also written to disk: what is asked once is not worth it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is looked for: by the hashes of its blocks, longest last, for one tenant."""
+class _Turns(threading.local):
+    """The turns that a thread has, innermost last, and what it looked for in each."""
 
-    blocks: tuple[Digest, ...]
-    identity: Digest
-    tenant: str
-    device: Any
-
-    @property
-    def key(self) -> Digest:
-        return self.blocks[-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A cache, what it was made of and what making it took."""
-
-    kept: Kept
-    blocks: tuple[Digest, ...]
-    """Hashes of the blocks it covers, its own key last."""
-    sources: tuple[Source, ...]
-    build_seconds: float
-    on_disk: bool = False
-    passing: bool = False
-    """Of a conversation: superseded by its next turn, so it never goes to disk."""
-
-    @property
-    def key(self) -> Digest:
-        return self.blocks[-1]
-
-    @property
-    def serving(self) -> tuple[Digest, ...]:
-        """The blocks it can be used up to: with sliding windows, its very end only."""
-        return self.blocks if self.kept.whole else self.blocks[-1:]
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A stored cache and how many of the wanted blocks it covers."""
-
-    stored: Stored
-    blocks: int
+    def __init__(self) -> None:
+        self.flights: list[Flight[Stored]] = []
+        self.wanted: dict[Digest, Wanted] = {}
+        self.notes: dict[Digest, str] = {}
 
 
 class Keeper:
-    """Caches in memory and on disk. Safe for many threads and several processes."""
+    """Caches in memory and on disk. Safe for many threads and several processes.
 
-    def __init__(self, vault: MemVault, shelf: Shelf[Stored], *, disk_bytes: int) -> None:
+    ``with keeper.building(key)`` around ``find`` and, where that gives nothing, computing and
+    ``keep``, makes one build of many at once. ``pin``, ``unpin`` and ``demote`` say where a cache
+    that exists is to lie; ``records`` tells what there is.
+    """
+
+    def __init__(
+        self,
+        vault: MemVault,
+        shelf: Shelf[Stored],
+        disk: DiskTier,
+        files: CacheFiles,
+        uses: UseLog,
+        flights: Flights[Stored],
+    ) -> None:
         self._vault = vault
         self._shelf = shelf
-        self._disk_bytes = disk_bytes
-        self._lock = threading.Lock()
-        self._building: dict[Digest, tuple[threading.Lock, int]] = {}
+        self._disk = disk
+        self._files = files
+        self._uses = uses
+        self._flights = flights
+        self._turns = _Turns()
         self._looked_at = -1
 
     @contextmanager
     def building(self, key: Digest) -> Generator[None]:
-        """One thread at a time for each key; the others wait, and then find what it made."""
-        with self._lock:
-            lock, waiting = self._building.get(key, (threading.Lock(), 0))
-            self._building[key] = lock, waiting + 1
-        try:
-            with lock:
+        """One at a time for each key, among threads and processes; the others wait, and then find
+        what it made.
+
+        What another process waits for is written to disk at once. Who has waited too long
+        computes for itself: what it keeps is dropped.
+        """
+        with self._flights.turn(key, at_hand=lambda: self._is_at_hand(key)) as flight:
+            self._turns.flights.append(flight)
+            try:
                 yield
-        finally:
-            with self._lock:
-                lock, waiting = self._building.pop(key)
-                if waiting > 1:
-                    self._building[key] = lock, waiting - 1
+                self._hand_over(flight)
+            finally:
+                self._turns.flights.pop()
+                self._turns.wanted.pop(key, None)
+                self._turns.notes.pop(key, None)
 
     def find(self, wanted: Wanted) -> Hit | None:
-        """What covers the most of the wanted blocks. The use is counted."""
-        place = self._shelf.find(wanted.blocks, time.monotonic())
-        if place is not None:
-            return Hit(place.held, place.blocks)
-        return self._from_disk(wanted)
+        """What covers the most of the wanted blocks and is worth loading. The use is counted."""
+        turn = self._flight(wanted.key) is not None
+        if turn:
+            self._turns.wanted[wanted.key] = wanted
+        hit = self._in_memory(wanted)
+        if hit is None or hit.blocks < len(wanted.blocks):
+            on_disk, why = self._disk.find(wanted, beyond=0 if hit is None else hit.blocks)
+            if turn:
+                self._turns.notes[wanted.key] = why
+            if on_disk is not None:
+                self._offer(on_disk.stored)
+                return on_disk
+        if hit is None:
+            self._uses.miss(wanted.tenant)
+        return hit
+
+    def why_not(self, key: Digest) -> str:
+        """Why nothing on disk served in this thread's turn at ``key``; empty where nothing lay
+        there."""
+        return self._turns.notes.get(key, "")
 
     def keep(self, stored: Stored) -> None:
         """Take it in, where it is worth its bytes."""
-        artifact = Artifact(stored.key, stored.kept.bytes, stored.build_seconds)
-        self._shelf.offer(artifact, stored, stored.serving, time.monotonic())
+        flight = self._flight(stored.key)
+        if flight is not None and flight.late:
+            return
+        named = self._named(stored)
+        if flight is not None:
+            flight.made = named
+        self._offer(named)
 
     def used(self, hit: Hit, seconds: float, tenant: str) -> None:
         """Keep account of a prefill that was not needed; write what is used again to disk."""
         self._shelf.saved(seconds)
         stored = hit.stored
-        if (
-            not (stored.on_disk or stored.passing)
-            and self._shelf.touches(stored.key) >= _TO_DISK_AT
-        ):
-            self._to_disk(stored, tenant)
+        self._uses.hit(stored.key, tenant, seconds, on_disk=stored.on_disk)
+        touches = self._shelf.touches(stored.key)
+        if not stored.on_disk and touches >= _TO_DISK_AT:
+            self._to_disk(replace(stored, tenant=stored.tenant or tenant), uses=touches)
+
+    def pin(self, key: Digest) -> bool:
+        """Keep a cache whatever else is asked for: in memory if it lies there, and on disk from
+        now on. Whether there was one. It still goes when a source changes or is erased."""
+        held = self._shelf.pin(key)
+        if held is not None:
+            pinned = replace(held, pinned=True)
+            self._offer(pinned)
+            if not self._disk.serves(key):
+                self._to_disk(pinned, uses=self._shelf.touches(key), always=True)
+        rows = self._vault.maintain(lambda tx: cache_records.pin(tx, key))
+        return rows or held is not None
+
+    def unpin(self, key: Digest) -> bool:
+        """Let it compete for its place again. Whether there was one."""
+        held = self._shelf.unpin(key)
+        if held is not None:
+            self._offer(replace(held, pinned=False))
+        rows = self._vault.maintain(lambda tx: cache_records.unpin(tx, key))
+        return rows or held is not None
+
+    def demote(self, key: Digest) -> bool:
+        """Move a cache from memory to disk; whether it lay in memory.
+
+        One that belongs into no file, or finds no room there, is let go.
+        """
+        held = self._shelf.peek(key)
+        if held is None:
+            return False
+        if not self._disk.serves(key):
+            self._disk.write(held, uses=self._shelf.touches(key), always=True)
+            self._uses.written(key)
+        self._shelf.let_go([key])
+        return True
+
+    def records(self, tenant: str) -> list[CacheRecord]:
+        """Every cache of a tenant, for what decides over forms and tiers; nobody is shown it."""
+        with self._vault.readers.snapshot() as connection:
+            return all_records(
+                connection,
+                tenant,
+                now=self._vault.now(),
+                held=self._shelf.held(),
+                uses=self._uses.unwritten(),
+            )
 
     def forget_stale(self) -> None:
         """Let go of what was made of memories that have changed since, here and on disk."""
@@ -135,73 +181,53 @@ class Keeper:
             sources = {each for stored in held.values() for each in stored.sources}
             gone = artifacts.stale(connection, sources, now=self._vault.now())
             withdrawn = artifacts.any_withdrawn(connection)
-        self._shelf.forget(
-            key for key, s in held.items() if any(each.item in gone for each in s.sources)
-        )
+        stale = [key for key, s in held.items() if any(each.item in gone for each in s.sources)]
+        self._shelf.forget(stale)
+        self._uses.forget(stale)
         if withdrawn:
-            self._discard(None)
+            self._files.discard(None)
         self._looked_at = head
 
-    def _from_disk(self, wanted: Wanted) -> Hit | None:
-        with self._vault.readers.snapshot() as connection:
-            row = artifacts.find(
-                connection, wanted.blocks, identity=wanted.identity, tenant=wanted.tenant
-            )
-            if row is None:
-                return None
-            sources = artifacts.sources_of(connection, row.key)
-            blocks = artifacts.blocks_of(connection, row.key)
-        try:
-            kept = self._loaded(row, wanted)
-        except (CacheRefused, HostileArchive, NotFound) as refusal:
-            _log.warning("a stored cache is not served: %s", type(refusal).__name__)
-            self._discard([row.key])
-            return None
-        stored = Stored(kept, blocks, sources, row.build_seconds, on_disk=True)
-        self.keep(stored)
-        return Hit(stored, row.blocks)
+    def _is_at_hand(self, key: Digest) -> bool:
+        return self._shelf.serves(key) or self._disk.serves(key)
 
-    def _loaded(self, row: ArtifactRow, wanted: Wanted) -> Kept:
-        """Its hash is checked once, here, and not for every use."""
-        if not self._vault.blobs.verify(row.sha256):
-            raise CacheRefused("its bytes changed on disk")
-        path = self._vault.blobs.path(row.sha256)
-        kept = codec.load(path, identity=wanted.identity, device=str(wanted.device))
-        if len(kept.tokens) != row.tokens:
-            raise CacheRefused("it holds another number of tokens than its row")
-        return kept
+    def _in_memory(self, wanted: Wanted) -> Hit | None:
+        place = self._shelf.find(wanted.blocks, time.monotonic())
+        if place is not None and place.blocks == len(wanted.blocks):
+            return Hit(place.held, place.blocks)
+        flight = self._flight(wanted.key)
+        if flight is not None and flight.made is not None:
+            return Hit(flight.made, len(wanted.blocks))
+        return None if place is None else Hit(place.held, place.blocks)
 
-    def _to_disk(self, stored: Stored, tenant: str) -> None:
-        with self._vault.readers.snapshot() as connection:
-            free = self._disk_bytes - artifacts.bytes_held(connection)
-        if stored.kept.bytes > free:
-            return
-        ref = self._vault.blobs.put(codec.dump(stored.kept))
-        new = _new_artifact(stored, ref.sha256)
-        if self._vault.maintain(lambda tx: artifacts.add(tx, new, tenant=tenant)):
-            self.keep(replace(stored, on_disk=True))
-            return
-        # A source went while the file was written: an erase did not know of this file.
-        self._shelf.forget([stored.key])
-        with self._vault.readers.snapshot() as connection:
-            used = artifacts.blob_used(connection, ref.sha256)
-        if not used:
-            self._vault.blobs.erase(ref.sha256)
+    def _flight(self, key: Digest) -> Flight[Stored] | None:
+        """This thread's turn at ``key``, if it has one."""
+        return next((each for each in self._turns.flights if each.key == key), None)
 
-    def _discard(self, keys: Sequence[Digest] | None) -> None:
-        for sha256 in self._vault.maintain(lambda tx: artifacts.take_out(tx, keys)):
-            self._vault.blobs.erase(sha256)
+    def _named(self, stored: Stored) -> Stored:
+        """With whose it is and of which model, as told by who looked for it."""
+        wanted = self._turns.wanted.get(stored.key)
+        made = replace(stored, created=self._vault.now())
+        if wanted is None:
+            return made
+        return replace(made, tenant=wanted.tenant, architecture=wanted.architecture)
 
+    def _hand_over(self, flight: Flight[Stored]) -> None:
+        """Write down what another process waits for: it cannot look into this one's memory."""
+        made = flight.made
+        if made is not None and not made.on_disk and flight.is_wanted_elsewhere():
+            self._to_disk(made, uses=_TO_DISK_AT, always=True)
 
-def _new_artifact(stored: Stored, sha256: str) -> NewArtifact:
-    places = {block: place for place, block in enumerate(stored.blocks, 1)}
-    return NewArtifact(
-        key=stored.key,
-        identity=stored.kept.identity,
-        tokens=len(stored.kept.tokens),
-        bytes=stored.kept.bytes,
-        build_seconds=stored.build_seconds,
-        sha256=sha256,
-        blocks=tuple((block, places[block]) for block in stored.serving),
-        sources=stored.sources,
-    )
+    def _offer(self, stored: Stored) -> None:
+        artifact = Artifact(stored.key, stored.kept.bytes, stored.build_seconds, stored.pinned)
+        self._shelf.offer(artifact, stored, stored.serving, time.monotonic())
+
+    def _to_disk(self, stored: Stored, *, uses: int, always: bool = False) -> None:
+        done = self._disk.write(stored, uses=uses, always=always)
+        if done:
+            self._uses.written(stored.key)
+            self._offer(replace(stored, on_disk=True))
+        elif done is None:
+            # A source went while the file was written: an erase did not know of this file.
+            self._shelf.forget([stored.key])
+            self._uses.forget([stored.key])

@@ -23,6 +23,7 @@ from memos_integrations.infrastructure.activation.identity import (
     tagged_digest,
 )
 from memos_integrations.infrastructure.activation.model_identity import identify, without_adapters
+from memos_integrations.infrastructure.activation.selftest import ensure_restores
 from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.operation.transform.keeper import Hit, Keeper, Stored, Wanted
 from memos_integrations.operation.transform.prompt import Prompt
@@ -50,7 +51,8 @@ class At:
         return replace(self, cubes=tuple(cubes))
 
     def wanted(self, blocks: tuple[Digest, ...]) -> Wanted:
-        return Wanted(blocks, self.identity, self.tenant, self.model.device)
+        architecture = type(self.model).__name__
+        return Wanted(blocks, self.identity, self.tenant, self.model.device, architecture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def _computed(
     seconds = extend(here.model, cache, prompt.tokens[:end])
     kept = codec.keep(cache, prompt.tokens[:end], identity=here.identity)
     keeper.keep(Stored(kept, blocks, sources, seconds))
-    return Prefilled(prompt.tokens, cache, 0, end, "nothing of it was stored", seconds)
+    why = keeper.why_not(blocks[-1]) or "nothing of it was stored"
+    return Prefilled(prompt.tokens, cache, 0, end, why, seconds)
 
 
 def _served(

@@ -2,19 +2,29 @@
 
 -- name: find
 -- The one that covers the most of the prompt: :blocks is a JSON array of [block hash, place].
-SELECT a.key, a.sha256, a.tokens, a.bytes, a.build_seconds, b.place
+SELECT a.key, a.sha256, a.tokens, a.bytes, a.build_seconds, a.architecture, a.pinned, b.place
 FROM json_each(:blocks) asked
 JOIN artifact_block b ON b.block = json_extract(asked.value, '$[0]')
     AND b.place = json_extract(asked.value, '$[1]')
 JOIN artifact a ON a.aid = b.aid
-WHERE a.withdrawn IS NULL AND a.identity = :identity AND a.tenant = :tenant
+WHERE a.withdrawn IS NULL AND a.kind = 'activation' AND a.identity = :identity
+    AND a.tenant = :tenant
 ORDER BY b.place DESC, a.aid LIMIT 1
 
+-- name: serves
+SELECT 1 FROM artifact_block b JOIN artifact a ON a.aid = b.aid
+WHERE b.block = ? AND a.withdrawn IS NULL LIMIT 1
+
+-- name: blob_of
+SELECT sha256 FROM artifact WHERE key = :key
+
 -- name: add
-INSERT INTO artifact (tenant, kind, key, identity, tokens, bytes, build_seconds, sha256, created)
-VALUES (:tenant, :kind, :key, :identity, :tokens, :bytes, :build_seconds, :sha256, :created)
+INSERT INTO artifact (tenant, kind, key, identity, tokens, bytes, build_seconds, sha256, created,
+    architecture, pinned)
+VALUES (:tenant, :kind, :key, :identity, :tokens, :bytes, :build_seconds, :sha256, :created,
+    :architecture, :pinned)
 ON CONFLICT (key) DO UPDATE SET sha256 = excluded.sha256, bytes = excluded.bytes,
-    created = excluded.created, withdrawn = NULL
+    created = excluded.created, pinned = max(pinned, excluded.pinned), withdrawn = NULL
 RETURNING aid
 
 -- name: add_blocks
@@ -40,10 +50,11 @@ SELECT json_extract(value, '$[0]') FROM json_each(:sources) WHERE NOT EXISTS (
     AND v.state NOT IN ('archived', 'merged', 'expired', 'deleted') AND NOT v.stale AND NOT i.quarantined AND (i.expires IS NULL OR i.expires > :now))
 
 -- name: withdrawn
-SELECT aid, sha256 FROM artifact WHERE withdrawn IS NOT NULL
+SELECT aid, sha256 FROM artifact WHERE withdrawn IS NOT NULL AND kind = 'activation'
 
 -- name: named
-SELECT aid, sha256 FROM artifact WHERE key IN (SELECT value FROM json_each(:keys))
+SELECT aid, sha256 FROM artifact
+WHERE key IN (SELECT value FROM json_each(:keys)) AND kind = 'activation'
 
 -- name: made_of
 SELECT DISTINCT a.aid, a.sha256 FROM artifact a JOIN artifact_source s ON s.aid = a.aid
@@ -57,11 +68,8 @@ JOIN item i ON i.iid = s.iid WHERE a.key = :key
 SELECT b.block FROM artifact a JOIN artifact_block b ON b.aid = a.aid
 WHERE a.key = :key ORDER BY b.place
 
--- name: bytes_held
-SELECT coalesce(sum(bytes), 0) FROM artifact
-
 -- name: any_withdrawn
-SELECT 1 FROM artifact WHERE withdrawn IS NOT NULL LIMIT 1
+SELECT 1 FROM artifact WHERE withdrawn IS NOT NULL AND kind = 'activation' LIMIT 1
 
 -- name: remove_blocks
 DELETE FROM artifact_block WHERE aid IN (SELECT value FROM json_each(:aids))
