@@ -20,6 +20,8 @@ from memos_integrations.infrastructure.vault.packing import bare
 _MIN_NEEDLE_BYTES = 12
 _NEEDLE_BYTES = 256
 _CHECKPOINT_TRIES = 20
+TRAINING = ".training"
+"""What the name of the folder for trainings in progress ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +106,13 @@ def cut_log(connection: sqlite3.Connection) -> bool:
 
 
 def vault_files(path: str) -> list[Path]:
-    """Every file the vault writes: the database, its log and shared memory, the blobs."""
+    """Every file the vault writes: the database, its log and shared memory, the blobs, what
+    trainings have written so far."""
     main = Path(path)
     beside = [main, main.with_name(main.name + "-wal"), main.with_name(main.name + "-shm")]
-    blobs = Path(path + ".blobs")
-    return [f for f in beside if f.exists()] + [f for f in blobs.rglob("*") if f.is_file()]
+    folders = (Path(path + ".blobs"), Path(path + TRAINING))
+    inside = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
+    return [f for f in beside if f.exists()] + inside
 
 
 def holds(file: Path, needle: bytes) -> bool:

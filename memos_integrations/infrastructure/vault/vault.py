@@ -40,6 +40,7 @@ from memos_integrations.cube.usage import HALF_LIFE_SECONDS
 from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
 from memos_integrations.infrastructure.backends.part_vectors import PartVectors
 from memos_integrations.infrastructure.blobs import BlobStore
+from memos_integrations.infrastructure.checkpoints import Checkpoints
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
 from memos_integrations.infrastructure.vault.check import CheckReport, check
 from memos_integrations.infrastructure.vault.connection import (
@@ -65,7 +66,7 @@ from memos_integrations.infrastructure.vault.projections import (
 from memos_integrations.infrastructure.vault.read_log import ReadLog, Traces
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored
-from memos_integrations.infrastructure.vault.scrub import Scan, cut_log, scrub
+from memos_integrations.infrastructure.vault.scrub import TRAINING, Scan, cut_log, scrub
 from memos_integrations.infrastructure.vault.search_space import Indexes, Past, Space, open_space
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -123,6 +124,7 @@ class MemVault:
             connection.close()
             raise
         self.blobs = BlobStore(_blob_root(path))
+        self.checkpoints = Checkpoints(Path(path + TRAINING))
         self.text = TextProjection(text)
         self._vectors = vectors
         self.outside: OutsideVectors | None = None
@@ -315,6 +317,7 @@ class MemVault:
             forget()
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
+        self.checkpoints.wipe()
         engine = self._purge(taken.cubes)
         scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words, taken.packed))
         scan = replace(scan, engine=engine)
