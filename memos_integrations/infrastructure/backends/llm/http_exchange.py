@@ -1,4 +1,4 @@
-"""One POST of JSON over HTTP(S): bounded in time and in size, to one host, and nowhere else.
+"""One exchange of JSON over HTTP(S): bounded in time and in size, to one host, and nowhere else.
 
 Called by the endpoint client. Standard library only: no proxy from the environment, no redirect
 is followed, certificates are verified.
@@ -96,14 +96,44 @@ class Place:
         return "." not in name or name.endswith((".local", ".internal", ".localhost"))
 
 
+def bearer(api_key: str | None, place: Place) -> dict[str, str]:
+    """The header that carries a key. Raises ``UsageError`` where it would travel in the clear."""
+    if api_key is None:
+        return {}
+    if not api_key or not api_key.isascii() or not api_key.isprintable():
+        raise UsageError("api_key is empty or holds characters that no header can carry")
+    if place.scheme == "http" and not place.near:
+        raise UsageError("an API key goes over https:// only, except to a machine nearby")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
 def post_json(
     place: Place, path: str, body: object, headers: Mapping[str, str], limits: Limits
 ) -> Reply:
     """The answer to one POST. Raises ``LLMUnavailable`` for anything but a whole answer."""
+    sent = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    told = {"Content-Type": "application/json", **headers}
+    return _asked(place, _Request("POST", place.path + path, sent, told), limits)
+
+
+def get_json(place: Place, path: str, headers: Mapping[str, str], limits: Limits) -> Reply:
+    """The answer to one GET. Raises ``LLMUnavailable`` for anything but a whole answer."""
+    return _asked(place, _Request("GET", place.path + path, None, headers), limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str]
+
+
+def _asked(place: Place, request: _Request, limits: Limits) -> Reply:
     connection = _connection(place, limits)
     deadline = time.monotonic() + limits.total_seconds
     try:
-        return _exchange(connection, place.path + path, body, headers, limits, deadline)
+        return _exchange(connection, request, limits, deadline)
     except _TooLong as error:
         most = limits.max_response_bytes
         raise LLMUnavailable(f"{place.shown} answered more than {most} bytes") from error
@@ -126,14 +156,7 @@ def _connection(place: Place, limits: Limits) -> _Connection:
     )
 
 
-def _exchange(
-    connection: _Connection,
-    path: str,
-    body: object,
-    headers: Mapping[str, str],
-    limits: Limits,
-    deadline: float,
-) -> Reply:
+def _exchange(connection: _Connection, request: _Request, limits: Limits, deadline: float) -> Reply:
     connection.connect()
     wire: socket.socket = connection.sock
     wire.settimeout(limits.read_seconds)
@@ -142,8 +165,7 @@ def _exchange(
     cut.daemon = True
     cut.start()
     try:
-        sent = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        connection.request("POST", path, sent, {"Content-Type": "application/json", **headers})
+        connection.request(request.method, request.path, request.body, dict(request.headers))
         response = connection.getresponse()
         read = _bounded(response, limits.max_response_bytes)
         if time.monotonic() >= deadline:

@@ -22,6 +22,7 @@ from memos_integrations.infrastructure.backends.llm.http_exchange import (
     Limits,
     Place,
     Reply,
+    bearer,
     post_json,
 )
 from memos_integrations.infrastructure.backends.llm.pictures import seen_with
@@ -57,7 +58,7 @@ class OpenAICompatible:
             raise UsageError("model must be the name of a model of that endpoint")
         self._place = Place.of(base_url)
         self._model = model
-        self._headers = _headers(api_key, self._place)
+        self._headers = bearer(api_key, self._place)
         self._limits = limits or Limits()
         self._fields = {**(extra or {}), "model": model, "stream": False}
         if temperature is not None:
@@ -131,16 +132,6 @@ class OpenAICompatible:
             with self._lock:
                 self._rest_until = time.monotonic() + rest
         raise _unavailable(f"{self._place.shown} {_said(reply.status)}", rest)
-
-
-def _headers(api_key: str | None, place: Place) -> dict[str, str]:
-    if api_key is None:
-        return {}
-    if not api_key or not api_key.isascii() or not api_key.isprintable():
-        raise UsageError("api_key is empty or holds characters that no header can carry")
-    if place.scheme == "http" and not place.near:
-        raise UsageError("an API key goes over https:// only, except to a machine nearby")
-    return {"Authorization": f"Bearer {api_key}"}
 
 
 def _format(mode: Mode, schema: Mapping[str, object]) -> dict[str, object]:
