@@ -22,7 +22,7 @@ from memos_integrations.infrastructure.activation.identity import Digest, tagged
 from memos_integrations.infrastructure.durable_file import make_directory
 
 try:
-    from filelock import FileLock, Timeout
+    from filelock import BaseFileLock, FileLock, Timeout
 except ModuleNotFoundError as error:
     raise MissingExtra("activation memory", "activation") from error
 
@@ -39,9 +39,8 @@ class _Door:
     def __init__(self, folder: Path, key: Digest) -> None:
         name = folder / tagged_digest({"flight": key})
         self._folder = folder
-        about = {"mode": _PRIVATE_FILE, "poll_interval": _ASK_AGAIN_SECONDS}
-        self._inside = FileLock(f"{name}.lock", **about)
-        self._next = FileLock(f"{name}.next", **about)
+        self._inside = _lock_file(f"{name}.lock")
+        self._next = _lock_file(f"{name}.next")
 
     def enter(self, deadline: float) -> bool:
         """Whether it opened before ``deadline``, on the monotonic clock."""
@@ -69,7 +68,11 @@ class _Door:
         _let_go(self._inside)
 
 
-def _let_go(lock: FileLock) -> None:
+def _lock_file(path: str) -> BaseFileLock:
+    return FileLock(path, mode=_PRIVATE_FILE, poll_interval=_ASK_AGAIN_SECONDS)
+
+
+def _let_go(lock: BaseFileLock) -> None:
     with suppress(OSError):  # where an open file cannot be removed, it stays
         Path(lock.lock_file).unlink()
     lock.release()
@@ -148,7 +151,7 @@ class Flights(Generic[K]):
         """Remove the lock files that killed processes left; how many there were."""
         gone = 0
         for path in [*self._folder.glob("*.lock"), *self._folder.glob("*.next")]:
-            lock = FileLock(path)
+            lock = _lock_file(str(path))
             with suppress(Timeout, OSError):
                 lock.acquire(timeout=0)
                 _let_go(lock)

@@ -89,7 +89,7 @@ def seen(
     cubes = None if within is None else json.dumps(sorted(set(within)))
     bound = {**asking.bindings(None), "within": cubes}
     rows = connection.execute(_governed("seen"), bound)
-    return [CacheFacts(*row[:10], bool(row[10]), *row[11:]) for row in rows]
+    return [CacheFacts(*row) for row in rows]
 
 
 def readable(
@@ -140,13 +140,13 @@ def _pinned(tx: Transaction, key: Digest, pinned: int) -> bool:
 def residents(connection: sqlite3.Connection) -> list[Resident]:
     """Everything that takes room, the withdrawn too: their files are still there."""
     rows = connection.execute(queries("cache_records")["residents"])
-    return [Resident(*row[:5], bool(row[5])) for row in rows]
+    return [Resident(*row) for row in rows]
 
 
 def file_rows(connection: sqlite3.Connection) -> list[FileRow]:
     """Every cache that should have a file."""
     rows = connection.execute(queries("cache_records")["rows"])
-    return [FileRow(*row[:6], bool(row[6]), bool(row[7])) for row in rows]
+    return [FileRow(*row) for row in rows]
 
 
 def named_blobs(connection: sqlite3.Connection) -> set[str]:

@@ -106,24 +106,25 @@ class CacheFiles:
         """Why this cache is not to be served, or ``None``."""
         if row.withdrawn is not None:
             return "a source has changed since"
-        if not row.findable:
-            return "nothing leads to it"
-        if row.groundless:
-            return "a memory it was made of is gone"
+        if row.groundless or not row.findable:
+            return "a memory it was made of is gone" if row.groundless else "nothing leads to it"
         try:
-            if not self._vault.blobs.verify(row.sha256):
-                return "its file changed on disk"
-            told = told_by(self._vault.blobs.path(row.sha256))
+            return self._wrong_file(row)
         except NotFound:
             return "its file is missing"
         except (HostileArchive, CacheRefused) as refusal:
             return f"its file is not sound: {refusal}"
+
+    def _wrong_file(self, row: FileRow) -> str | None:
+        if not self._vault.blobs.verify(row.sha256):
+            return "its file changed on disk"
+        told = told_by(self._vault.blobs.path(row.sha256))
         if (told.identity, told.tokens, told.bytes) != (row.identity, row.tokens, row.bytes):
             return "its file is another one than its row tells of"
         return None
 
     def _still(self, wrong: dict[Digest, str], rows: Sequence[FileRow]) -> dict[Digest, str]:
-        """Those whose row still stands as it was read: others were removed or replaced meanwhile."""
+        """Those whose row still stands as it was read: others went or were replaced meanwhile."""
         with self._vault.readers.snapshot() as connection:
             now = {row.key: row.sha256 for row in cache_records.file_rows(connection)}
         before = {row.key: row.sha256 for row in rows}

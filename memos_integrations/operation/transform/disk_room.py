@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import exp2
 
 from memos_integrations.infrastructure.activation.identity import Digest
 from memos_integrations.infrastructure.vault.cache_records import Resident
@@ -38,4 +39,4 @@ def room_for(
 
 def _worth(resident: Resident, now: int) -> float:
     age = max(0, now - resident.used)
-    return (1 + resident.hits) * 0.5 ** (age / _HALF_LIFE_MICROS) * resident.build_seconds
+    return (1 + resident.hits) * exp2(-age / _HALF_LIFE_MICROS) * resident.build_seconds

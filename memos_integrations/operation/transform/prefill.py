@@ -70,11 +70,12 @@ class Prefilled:
 
 def at(model: Any, tokenizer: Any, *, tenant: str, secret: str) -> At:
     """The model at hand. Raises ``InvalidInput`` for what is none, and ``CacheUnsupported``."""
-    identity = identify(model, tokenizer).digest()
+    identity = identify(model, tokenizer)
     # peft's model would use an activated adapter wherever the memory holds its invocation.
     base = without_adapters(model)
     codec.ensure_supported(base.config)
-    return At(base, identity, tenant, secret)
+    ensure_restores(base, identity)
+    return At(base, identity.digest(), tenant, secret)
 
 
 def inputs_of(here: At, done: Prefilled, *, beams: int = 1) -> dict[str, Any]:

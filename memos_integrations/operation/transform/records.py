@@ -155,7 +155,7 @@ def _of_row(row: CacheFacts, *, key_held: bool, uses: Uses | None) -> CacheRecor
         created=from_micros(row.created),
         used=from_micros(used) if used else None,
         sources=row.sources,
-        pinned=row.pinned,
+        pinned=bool(row.pinned),
         withdrawn=row.withdrawn is not None,
     )
 
