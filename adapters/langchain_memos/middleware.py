@@ -131,7 +131,7 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
         that a summary may take messages out of the thread before the run ends.
         """
         asker = self._asker(request.runtime)
-        recall = self._recalling.recall(request, asker)
+        recall = self._recall(request, asker)
         if recall is None:
             return None
         question = question_of(request.messages)
@@ -140,6 +140,10 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
         return _Call(
             recall, self._remembering.remember(request.state, asker, kept=has_checkpointer())
         )
+
+    def _recall(self, request: ModelRequest[Any], asker: Asker) -> Recall | None:
+        """What one call is given; ``None`` where nobody asked anything."""
+        return self._recalling.recall(request, asker)
 
     def after_agent(self, state: MemOSAgentState, runtime: Runtime[Any]) -> dict[str, Any] | None:
         """Write what is new in the thread; the state then says up to where it is written."""
@@ -174,7 +178,7 @@ def _show(runtime: Runtime[Any] | None, call: _Call) -> None:
 def _settled(call: _Call, response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:
     """The response, and what the state is to know of this call."""
     update = call.recall.update(response.result) | (call.remembered.update or {})
-    return ExtendedModelResponse(response, Command(update=update))
+    return ExtendedModelResponse(call.recall.marked(response), Command(update=update))
 
 
 def _told(runtime: Runtime[Any] | None, done: Remembered) -> dict[str, Any] | None:

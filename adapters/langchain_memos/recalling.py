@@ -6,11 +6,11 @@ Called by the middleware for each call of the model; calls ``MOS.context``. Keep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from langchain.agents.middleware.types import ModelRequest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_memos.asker import Asker
 from langchain_memos.middleware_state import Turn
@@ -30,6 +30,20 @@ class Recall:
     turn: Turn
     block: Context | None
     asker: Asker
+    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the answer is to say of memory in its ``response_metadata``."""
+
+    def marked(self, response: ModelResponse[Any]) -> ModelResponse[Any]:
+        """The response, its answers saying what is told of this call."""
+        if not self.told:
+            return response
+        return replace(response, result=[self._marked(each) for each in response.result])
+
+    def _marked(self, message: BaseMessage) -> BaseMessage:
+        if not isinstance(message, AIMessage):
+            return message
+        metadata = {**message.response_metadata, **self.told}
+        return message.model_copy(update={"response_metadata": metadata})
 
     def update(self, answers: Sequence[BaseMessage]) -> dict[str, Any]:
         """What the state is to know of the call, once the model has answered."""
