@@ -46,9 +46,9 @@ from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
-from memos_integrations.interface.activation_verbs import ActivationVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
+from memos_integrations.interface.cache_verbs import CacheVerbs
 from memos_integrations.interface.correct_verb import CorrectVerb
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
 from memos_integrations.interface.entry_verbs import EntryReads, EntryVerbs
@@ -68,6 +68,7 @@ from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.record_verbs import RecordVerbs
 from memos_integrations.interface.schedule_verbs import ScheduleVerbs
+from memos_integrations.interface.served_verbs import ServedVerbs
 from memos_integrations.interface.settings import Settings
 from memos_integrations.interface.time_verbs import TimeVerbs
 from memos_integrations.interface.tokens import EstimatedTokens
@@ -120,7 +121,8 @@ class MOS(
     CorrectVerb,
     GraphVerbs,
     AnalyticsVerbs,
-    ActivationVerbs,
+    ServedVerbs,
+    CacheVerbs,
     VectorVerbs,
     EntryVerbs,
     ImportVerb,

@@ -14,6 +14,7 @@ from memos_integrations.interface.cli import (
     importing,
     ingesting,
     keeping,
+    kv,
     organising,
     reading,
     scheduling,
@@ -125,5 +126,6 @@ for _part in (
     scheduling,
     organising,
     analytics,
+    kv,
 ):
     _part.register(app)
