@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from langchain_memos.prefilling import MemOSPrefillMiddleware
     from langchain_memos.record_manager import MemOSRecordManager
     from langchain_memos.retriever import MemOSRetriever
+    from langchain_memos.served import MemOSPrefixMiddleware
     from langchain_memos.stores import MemOSByteStore, MemOSStrStore
     from langchain_memos.tools import memory_tools
     from langchain_memos.vector_store import MemOSVectorStore
@@ -36,6 +37,7 @@ _HOMES = {
     "MemOSClassicMemory": "compat",
     "MemOSMiddleware": "middleware",
     "MemOSPrefillMiddleware": "prefilling",
+    "MemOSPrefixMiddleware": "served",
     "MemOSRecordManager": "record_manager",
     "MemOSRetriever": "retriever",
     "MemOSStrStore": "stores",
@@ -54,6 +56,7 @@ __all__ = [
     "MemOSChatModel",
     "MemOSMiddleware",
     "MemOSPrefillMiddleware",
+    "MemOSPrefixMiddleware",
     "MemOSRecordManager",
     "MemOSRetriever",
     "MemOSStrStore",
