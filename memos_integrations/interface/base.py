@@ -28,6 +28,7 @@ from memos_integrations.operation.image_stage import ImageStage
 from memos_integrations.operation.lifecycle.lifecycle import MemLifecycle
 from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.scheduler.scheduler import MemScheduler
+from memos_integrations.operation.transform.adapters import Adapters
 from memos_integrations.operation.transform.caches import Caches
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Rooms:
     scheduler: MemScheduler
     lines: HotLines
     caches: Caches
+    adapters: Adapters
     pressure: Pressure
     given: GivenVectors
 

@@ -46,6 +46,7 @@ from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
+from memos_integrations.interface.adapted_verb import AdaptedVerb
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.cache_verbs import CacheVerbs
@@ -91,6 +92,7 @@ from memos_integrations.operation.scheduler.budget import Allowance, Budget
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
 from memos_integrations.operation.scheduler.upkeep import SCHEDULE, ScheduleStage, Upkeep
+from memos_integrations.operation.transform.adapters import Adapters
 from memos_integrations.operation.transform.caches import Caches
 
 _log = logging.getLogger(__name__)
@@ -123,6 +125,7 @@ class MOS(
     AnalyticsVerbs,
     ServedVerbs,
     CacheVerbs,
+    AdaptedVerb,
     VectorVerbs,
     EntryVerbs,
     ImportVerb,
@@ -185,6 +188,7 @@ class MOS(
             rooms.vault.on_commit(upkeep.due)
         if chosen.worker:
             rooms.vault.on_commit(rooms.worker.notify)
+            rooms.vault.on_commit(rooms.adapters.after_commit)
             rooms.worker.start()
 
     def _folder_name(self) -> str:
@@ -228,6 +232,7 @@ class MOS(
 
     def close(self) -> None:
         """Finish the tasks in hand, write what waits, release the file."""
+        self._rooms.adapters.close()
         self._rooms.worker.stop()
         self._rooms.caches.close()
         self._rooms.vault.close()
@@ -299,7 +304,16 @@ def _compose(
         disk_bytes=settings.kv_disk_bytes,
         wait_seconds=settings.kv_wait_seconds,
     )
-    for forgets in (lines.forget, caches.forget):
+    adapters = Adapters(
+        vault,
+        queue,
+        clock=clock,
+        lease_seconds=settings.lease_seconds,
+        disk_bytes=settings.adapter_disk_bytes,
+        most_resident=settings.resident_adapters,
+        starts=settings.worker,
+    )
+    for forgets in (lines.forget, caches.forget, adapters.forget):
         vault.on_erase(forgets)
     given = GivenVectors()
     vault.on_erase(given.forget)
@@ -346,6 +360,7 @@ def _compose(
         scheduler=scheduler,
         lines=lines,
         caches=caches,
+        adapters=adapters,
         pressure=Pressure(vault, queue, settings=settings),
         given=given,
     )

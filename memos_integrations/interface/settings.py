@@ -53,6 +53,10 @@ class Settings(BaseModel):
     kv_wait_seconds: float = Field(default=60.0, ge=0)
     """How long a prompt waits for a thread or process that computes the same cache already. Then
     it computes for itself and keeps nothing."""
+    adapter_disk_bytes: int = Field(default=2 * 1024**3, ge=0)
+    """Adapters of local models kept in files beside the vault."""
+    resident_adapters: int = Field(default=16, gt=0)
+    """Adapters attached to one model at once."""
     form_seconds: float = Field(default=600.0, ge=0)
     """What one plan may spend on changes of form, shared fairly between tenants."""
     half_life_seconds: float = Field(default=7 * 86_400.0, gt=0)

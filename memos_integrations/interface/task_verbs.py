@@ -102,14 +102,15 @@ class TaskVerbs(Verbs):
                 return
             if time.monotonic() > deadline:
                 raise TaskTimeout(f"{len(open_)} tasks were still open after {timeout_seconds} s")
-            if self._rooms.settings.worker or not self._rooms.worker.run_once():
+            if self._rooms.settings.worker or not self._run_once():
                 time.sleep(_PAUSE_SECONDS)
 
     def work(self, *, timeout_seconds: float = 3600.0) -> int:
         """Work the queue in this thread until nothing is due; how many attempts were made."""
         self.expire_due()
         self.prune_tasks()
-        return self._rooms.worker.run_until_idle(timeout_seconds)
+        done = self._rooms.worker.run_until_idle(timeout_seconds)
+        return done + self._rooms.adapters.run_until_idle(timeout_seconds)
 
     def expire_due(self) -> int:
         """Turn memories whose time has run out into tombstones; how many. Records that have
@@ -187,6 +188,9 @@ class TaskVerbs(Verbs):
     def flush(self) -> None:
         """Write the waiting read traces (usage and audit of reads) now."""
         self._rooms.vault.flush_reads()
+
+    def _run_once(self) -> int:
+        return self._rooms.worker.run_once() or self._rooms.adapters.run_once()
 
     def _statuses(
         self, what: AddResult | Changed | Ingested | ImportReport | str | None

@@ -126,16 +126,15 @@ def set_task(tx: Transaction, adapter: str, task: str) -> None:
     tx.execute(queries("adapters")["set_task"], {"id": adapter, "task": task})
 
 
-def standing(tx: Transaction, adapter: str) -> bool:
+def standing(connection: sqlite3.Connection, adapter: str, *, now: int) -> bool:
     """Whether it still is a candidate whose sources stand as they were read."""
-    (count,) = tx.execute(queries("adapters")["standing"], {"id": adapter}).fetchone()
-    wanted = sources(tx.connection, adapter)
-    return bool(count) and not artifacts.stale(tx.connection, wanted, now=tx.now)
+    (count,) = connection.execute(queries("adapters")["standing"], {"id": adapter}).fetchone()
+    return bool(count) and not artifacts.stale(connection, sources(connection, adapter), now=now)
 
 
 def name_bytes(tx: Transaction, adapter: str, made: Made) -> bool:
     """Note the file of a candidate before it is written; whether it still stands."""
-    if not standing(tx, adapter):
+    if not standing(tx.connection, adapter, now=tx.now):
         return False
     told = {"id": adapter, "base": made.base, "bytes": made.bytes}
     told |= {"seconds": made.seconds, "sha256": made.sha256}
@@ -145,7 +144,7 @@ def name_bytes(tx: Transaction, adapter: str, made: Made) -> bool:
 def publish(tx: Transaction, adapter: str, *, figures: str, data: Digest) -> list[str] | None:
     """Let a candidate serve in place of the earlier versions of its shard; the blobs nothing
     names any longer, or ``None`` where a source has changed meanwhile."""
-    if not standing(tx, adapter):
+    if not standing(tx.connection, adapter, now=tx.now):
         return None
     sql = queries("adapters")
     told = {"id": adapter, "state": "published", "figures": figures, "data": data, "why": ""}
@@ -184,18 +183,18 @@ def take_out_withdrawn(tx: Transaction) -> list[str]:
 class Lost:
     """A shard that is to be made anew of what is left of it."""
 
-    id: str
+    tenant: str
     cid: int
     model: str
     shard: int
     recipe: str
 
 
-def take_rebuilds(tx: Transaction) -> list[Lost]:
-    """The shards to be made anew, each told once."""
-    sql = queries("adapters")
-    lost = [Lost(*row) for row in tx.execute(sql["to_rebuild"]).fetchall()]
-    tx.execute(sql["rebuilt"])
+def take_rebuilds(tx: Transaction, models: Sequence[str]) -> list[Lost]:
+    """The shards of these models that are to be made anew, each told once."""
+    sql, bound = queries("adapters"), {"models": json.dumps(list(models))}
+    lost = [Lost(*row) for row in tx.execute(sql["to_rebuild"], bound).fetchall()]
+    tx.execute(sql["rebuilt"], bound)
     return lost
 
 
@@ -271,3 +270,14 @@ def learnt(
     where it does not stand or was made by another."""
     bound = {"cid": cid, "model": model, "shard": shard, "recipe": recipe}
     return set(connection.execute(queries("adapters")["learnt"], bound).fetchall())
+
+
+def published_keys(connection: sqlite3.Connection) -> set[Digest]:
+    """What every adapter that serves may be attached under."""
+    return {Digest(key) for (key,) in connection.execute(queries("adapters")["published_keys"])}
+
+
+def drawn_from(connection: sqlite3.Connection, items: Sequence[int]) -> dict[int, int]:
+    """Fact -> the memory whose words it restates, by item rows, of those among these."""
+    bound = {"items": json.dumps([int(each) for each in items])}
+    return dict(connection.execute(queries("adapters")["drawn_from"], bound).fetchall())

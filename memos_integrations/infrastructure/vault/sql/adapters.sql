@@ -36,7 +36,7 @@ UPDATE adapter SET state = :state, figures = :figures, data = :data, why = :why
 WHERE id = :id AND state = 'candidate'
 
 -- name: end
-UPDATE adapter SET state = 'withdrawn', why = :why
+UPDATE adapter SET state = 'withdrawn', rebuild = 0, why = :why
 WHERE id = :id AND state IN ('candidate', 'published', 'stale')
 
 -- name: older
@@ -90,14 +90,16 @@ UNION ALL SELECT 1 FROM adapter WHERE rebuild AND state IN ('stale', 'withdrawn'
 
 -- name: to_rebuild
 -- Shards whose newest version was to be made anew and no longer stands.
-SELECT d.id, d.cid, d.model, d.shard, d.recipe FROM adapter d
-WHERE d.rebuild AND d.state IN ('stale', 'withdrawn') AND NOT EXISTS (
+SELECT d.tenant, d.cid, d.model, d.shard, d.recipe FROM adapter d
+WHERE d.rebuild AND d.state IN ('stale', 'withdrawn')
+    AND d.model IN (SELECT value FROM json_each(:models)) AND NOT EXISTS (
     SELECT 1 FROM adapter n WHERE n.cid = d.cid AND n.model = d.model AND n.shard = d.shard
     AND n.version > d.version)
 ORDER BY d.adid
 
 -- name: rebuilt
 UPDATE adapter SET rebuild = 0 WHERE rebuild AND state IN ('stale', 'withdrawn')
+    AND model IN (SELECT value FROM json_each(:models))
 
 -- name: bytes_held
 SELECT coalesce(sum(bytes), 0) FROM artifact WHERE kind = 'parametric'
@@ -117,3 +119,11 @@ WHERE d.cid = :cid AND d.model = :model AND d.shard = :shard AND d.recipe = :rec
     AND d.state IN ('published', 'candidate') AND a.withdrawn IS NULL
     AND d.version = (SELECT max(n.version) FROM adapter n
         WHERE n.cid = d.cid AND n.model = d.model AND n.shard = d.shard)
+
+-- name: published_keys
+SELECT a.key FROM adapter d JOIN artifact a ON a.aid = d.aid
+WHERE d.state = 'published' AND a.withdrawn IS NULL
+
+-- name: drawn_from
+SELECT iid, drawn_from FROM item WHERE drawn_from IS NOT NULL
+    AND iid IN (SELECT value FROM json_each(:items))

@@ -1,0 +1,198 @@
+"""The verb that answers with adapters: the search decides, question by question, which one serves.
+
+Called by programs that run a hosted model themselves; needs the extra ``parametric``. Every
+question is searched as any other is, so nobody is answered from what a search would not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.item import MemoryItem
+from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.vault.adapters import AdapterRow
+from memos_integrations.infrastructure.vault.rows import to_item
+from memos_integrations.interface.arguments import whole
+from memos_integrations.interface.parametric_verbs import ParametricVerbs
+from memos_integrations.interface.reads import Reads, check_query
+from memos_integrations.interface.scope import CubeName, Scope, Where
+from memos_integrations.operation.operator.search import Found
+from memos_integrations.operation.transform.prompt import prompt_of
+from memos_integrations.operation.transform.routing import Bar, Candidate, Route, choose
+from memos_integrations.operation.transform.teaching import Teaching
+
+_MOST_QUESTIONS = 1_000
+_NEAR = ("cosine", "own_words", "sentence")
+"""Signals that tell closeness in meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedRow:
+    """One question, and what answers it."""
+
+    query: str
+    adapter: str | None
+    """The id of the adapter that is active; ``None``: the base answers."""
+    items: tuple[MemoryItem, ...]
+    """The memories that stand in the prompt as text."""
+    learnt: tuple[MemoryItem, ...]
+    """The memories found that the adapter holds."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What a model is to be given: ``adapted.model.generate(**adapted.inputs)``."""
+
+    model: Any
+    inputs: dict[str, Any]
+    """``input_ids`` and ``attention_mask``, ``[questions, tokens]`` each, padded on the left, and
+    the adapter of each row."""
+    rows: tuple[AdaptedRow, ...]
+
+
+class AdaptedVerb(ParametricVerbs, Reads):
+    """Answers from weights, text and both."""
+
+    @contextmanager
+    def adapted(
+        self,
+        *,
+        model: str,
+        query: str | Sequence[str],
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        cube: CubeName | Sequence[CubeName] | None = None,
+        filter: Where = None,  # noqa: A002  -- the field's word
+        k: int = 5,
+        bar: Bar | None = None,
+    ) -> Generator[Adapted]:
+        """Inputs of a hosted model for one or many questions, each with the memory it needs.
+
+        Of the ``k`` memories found for a question those above the ``bar`` are answers. An adapter
+        is active only where they are among its sources and the asker may read all of these; at
+        most one a question. What it does not hold stands in the prompt as text, as does what was
+        corrected since. A question about anything else gets the base alone, bitwise, and no text.
+        Each row tells why.
+
+        The model is yours for the length of the block. Raises ``NotFound`` for a model that this
+        program does not host, ``MissingExtra`` without torch and peft.
+        """
+        questions = _questions(query)
+        whole(k, "k", least=1, most=100)
+        teaching = self._rooms.adapters.teaching(model)
+        self._rooms.adapters.tend()
+        scope = self._scope(user, agent, session, cube)
+        with teaching.hosted.lock:
+            bank = self._rooms.adapters.bank(model)
+            found = [self._find(scope, q, filter, k, self._instant) for q in questions]
+            usable, sources = self._serving(scope, teaching, bank.base)
+            asked = [self._candidates(scope, rows) for rows in found]
+            routes = self._routes(
+                model, list(zip(questions, asked, strict=True)), usable, sources, bar
+            )
+            rows = [_row(q, r, f, scope) for q, r, f in zip(questions, routes, found, strict=True)]
+            prompts = [prompt_tokens(teaching, row.items, row.query) for row in rows]
+            keys = [None if r.adapter is None else usable[r.adapter].key for r in routes]
+            inputs = bank.rows_inputs(list(zip(prompts, keys, strict=True)))
+            self._tell(scope, routes, found)
+            yield Adapted(bank.model, inputs, tuple(rows))
+
+    def _serving(
+        self, scope: Scope, teaching: Teaching, base: str
+    ) -> tuple[dict[str, AdapterRow], dict[str, set[int]]]:
+        """The adapters of this very model that the asker may use, with their sources."""
+        name = teaching.hosted.name
+        with self._reading(scope, action="adapted") as reading:
+            rows = adapters.usable(reading.connection, reading.asking, model=name)
+            usable = {row.id: row for row in rows if row.base == base}
+            sources = adapters.source_rows(reading.connection, list(usable))
+        self._rooms.adapters.forget()
+        return usable, sources
+
+    def _candidates(self, scope: Scope, found: Sequence[Found]) -> list[Candidate]:
+        with self._rooms.vault.readers.snapshot() as connection:
+            drawn = adapters.drawn_from(connection, [each.row.iid for each in found])
+        embeds = self._rooms.embedder is not None
+        return [_candidate(each, scope, drawn, embeds=embeds) for each in found]
+
+    def _routes(
+        self,
+        model: str,
+        asked: Sequence[tuple[str, Sequence[Candidate]]],
+        usable: Mapping[str, AdapterRow],
+        sources: dict[str, set[int]],
+        bar: Bar | None,
+    ) -> list[Route]:
+        """The route of each question, its adapter attached; text stands in where one is broken."""
+        most = self._rooms.settings.resident_adapters
+        while True:
+            routes = [choose(q, found, sources, bar=bar) for q, found in asked]
+            wanted = {route.adapter for route in routes if route.adapter is not None}
+            if len(wanted) > most:
+                raise InvalidInput(
+                    f"{len(wanted)} adapters are needed, and {most} fit beside the model: "
+                    "ask fewer at once"
+                )
+            broken = {w for w in wanted if not self._rooms.adapters.attach(model, usable[w])}
+            if not broken:
+                return routes
+            sources = {name: rows for name, rows in sources.items() if name not in broken}
+
+    def _tell(
+        self, scope: Scope, routes: Sequence[Route], found: Sequence[Sequence[Found]]
+    ) -> None:
+        """Record what was shown: as text, or through the weights."""
+        rows = {
+            each.row.iid: each.row
+            for route, hits in zip(routes, found, strict=True)
+            for each in hits
+            if each.row.iid in (*route.text, *route.covered)
+        }
+        vault = self._rooms.vault
+        vault.shown(scope.principal, "adapted", list(rows.values()), cubes=scope.cubes)
+
+
+def prompt_tokens(
+    teaching: Teaching, items: Sequence[MemoryItem], question: str
+) -> tuple[int, ...]:
+    """The prompt of a question with these memories as text."""
+    hosted = teaching.hosted
+    done = prompt_of(hosted.tokenizer, teaching.memory(items), question, rendering=hosted.rendering)
+    return done.tokens
+
+
+def _questions(query: object) -> list[str]:
+    given = [query] if isinstance(query, str) else query
+    if not isinstance(given, Sequence) or not 1 <= len(given) <= _MOST_QUESTIONS:
+        raise InvalidInput(f"query must be a question, or a list of 1 to {_MOST_QUESTIONS}")
+    for each in given:
+        check_query(each, 1)
+    return [str(each) for each in given]
+
+
+def _candidate(found: Found, scope: Scope, drawn: Mapping[int, int], *, embeds: bool) -> Candidate:
+    said = {signal.name: signal.value for signal in found.terms}
+    return Candidate(
+        row=found.row.iid,
+        text=to_item(found.row, scope.principal).text,
+        score=found.score,
+        near=max(said.get(name, 0.0) for name in _NEAR) if embeds else None,
+        words=said.get("words", 0.0),
+        restates=drawn.get(found.row.iid),
+        called=found.row.speaker or "",
+    )
+
+
+def _row(question: str, route: Route, found: Sequence[Found], scope: Scope) -> AdaptedRow:
+    items = {each.row.iid: each.row for each in found}
+
+    def seen(rows: Sequence[int]) -> tuple[MemoryItem, ...]:
+        return tuple(to_item(items[iid], scope.principal) for iid in rows)
+
+    return AdaptedRow(question, route.adapter, seen(route.text), seen(route.covered), route.why)

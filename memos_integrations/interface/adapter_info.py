@@ -1,0 +1,103 @@
+"""What the verbs of adapters tell: shards that are learnt, adapters as the registry has them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from memos_integrations.cube.ids import from_micros
+from memos_integrations.infrastructure.parametric.recipe import Figures
+from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.vault.adapters import AdapterRow, AdapterState
+from memos_integrations.infrastructure.vault.reading import Reading
+from memos_integrations.infrastructure.vault.transaction import CubeRow
+from memos_integrations.operation.transform.lesson_plan import Shard
+from memos_integrations.operation.transform.teaching import Queued
+
+
+@dataclass(frozen=True, slots=True)
+class DistilledShard:
+    """Memories that are learnt together, and what becomes of them."""
+
+    cube: str
+    shard: int
+    items: tuple[str, ...]
+    adapter: str | None = None
+    """The candidate that is trained; ``None`` in a dry run and where nothing is to be done."""
+    task: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DistilResult:
+    """What a call of ``distil`` queued, and what it left out."""
+
+    shards: tuple[DistilledShard, ...]
+    skipped: dict[str, str] = field(default_factory=dict[str, str])
+    """Memory -> why it is not learnt."""
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        return tuple(shard.task for shard in self.shards if shard.task is not None)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        return tuple(shard.adapter for shard in self.shards if shard.adapter is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """An adapter as the registry knows it."""
+
+    id: str
+    cube: str
+    model: str
+    shard: int
+    version: int
+    state: AdapterState
+    usable: bool
+    """Whether it serves the one who asks."""
+    facts: int
+    items: tuple[str, ...]
+    """The memories it was made of, as far as the asker may read them all."""
+    bytes: int
+    figures: Figures | None
+    """What was measured of it, once it was trained."""
+    verdict: tuple[str, ...]
+    task: str | None
+    created: datetime
+    why: str
+    """Why it does not serve any more."""
+
+
+def shard_info(cube: CubeRow, shard: Shard, queued: Queued | None = None) -> DistilledShard:
+    """A planned shard as the asker is told of it."""
+    items = tuple(row.id for row in shard.rows)
+    if queued is not None:
+        return DistilledShard(cube.path, shard.number, items, queued.adapter, queued.task, "queued")
+    why = "unchanged: its newest adapter is made of these" if shard.unchanged else "to be trained"
+    return DistilledShard(cube.path, shard.number, items, why=why)
+
+
+def adapter_info(reading: Reading, row: AdapterRow, *, usable: bool) -> AdapterInfo:
+    """An adapter as the asker is told of it: its sources only where it may read them all."""
+    told = json.loads(row.figures) if row.figures else None
+    items = adapters.sources(reading.connection, row.id) if usable else ()
+    return AdapterInfo(
+        id=row.id,
+        cube=row.cube,
+        model=row.model,
+        shard=row.shard,
+        version=row.version,
+        state=row.state,
+        usable=usable,
+        facts=row.facts,
+        items=tuple(each.item for each in items),
+        bytes=row.bytes,
+        figures=None if told is None else Figures(**told["figures"]),
+        verdict=() if told is None else tuple(told["verdict"]["why"]),
+        task=row.task,
+        created=from_micros(row.created),
+        why=row.why,
+    )
