@@ -55,7 +55,7 @@ class Adapted:
     rows: tuple[AdaptedRow, ...]
 
 
-class AdaptedVerb(ParametricVerbs, Reads):
+class AdaptedVerb(Reads, ParametricVerbs):
     """Answers from weights, text and both."""
 
     @contextmanager
