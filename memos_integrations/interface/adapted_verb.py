@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.errors import InvalidInput, NotFound
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow
@@ -21,9 +21,11 @@ from memos_integrations.interface.parametric_verbs import ParametricVerbs
 from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.operator.search import Found
+from memos_integrations.operation.transform.lesson import QuestionForms
 from memos_integrations.operation.transform.prompt import prompt_of
+from memos_integrations.operation.transform.recollection import recollected
 from memos_integrations.operation.transform.routing import Bar, Candidate, Route, choose
-from memos_integrations.operation.transform.teaching import Teaching
+from memos_integrations.operation.transform.teaching import Teaching, lesson_of
 
 _MOST_QUESTIONS = 1_000
 _NEAR = ("cosine", "own_words", "sentence")
@@ -53,6 +55,21 @@ class Adapted:
     """``input_ids`` and ``attention_mask``, ``[questions, tokens]`` each, padded on the left, and
     the adapter of each row."""
     rows: tuple[AdaptedRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A fact that an adapter claims to know, and whether it does."""
+
+    item: MemoryItem
+    """The memory it was learnt from, at the version that was read."""
+    question: str
+    """Of a form that was never trained on."""
+    answer: str
+    """What the model says with the adapter active and no text."""
+    expected: str
+    """What it reads off the text."""
+    agrees: bool
 
 
 class AdaptedVerb(Reads, ParametricVerbs):
@@ -102,6 +119,41 @@ class AdaptedVerb(Reads, ParametricVerbs):
             inputs = bank.rows_inputs(list(zip(prompts, keys, strict=True)))
             self._tell(scope, routes, found)
             yield Adapted(bank.model, inputs, tuple(rows))
+
+    def claims(
+        self,
+        adapter: str,
+        *,
+        user: str | None = None,
+        agent: str | None = None,
+        session: str | None = None,
+        forms: QuestionForms | None = None,
+    ) -> tuple[Claim, ...]:
+        """What an adapter says it knows, each fact asked for in a form that was never trained on
+        and held against its memory: from weights back to text.
+
+        ``forms`` are those it was distilled with, where they were given to that call. Raises
+        ``NotFound`` for an adapter the asker may not see or a model that this program does not
+        host, ``AccessDenied`` where it may not read every source.
+        """
+        scope = self._scope(user, agent, session)
+        with self._reading(scope, action="claims") as reading:
+            row = self._usable_adapter(reading, scope, adapter)
+            items = sorted(adapters.source_rows(reading.connection, [row.id])[row.id])
+            rows = reading.governed.items(items, cids=[row.cid])
+        teaching = self._rooms.adapters.teaching(row.model)
+        seen = {each.id: to_item(each, scope.principal) for each in rows}
+        asked = teaching.forms if forms is None else forms
+        lessons = [lesson_of(item, teaching, asked) for item in seen.values()]
+        with teaching.hosted.lock:
+            bank = self._rooms.adapters.bank(row.model)
+            if not self._rooms.adapters.attach(row.model, row):
+                raise NotFound(f"adapter {adapter} was withdrawn: its file is broken")
+            assert row.key is not None  # noqa: S101  -- attached in the line above
+            known = [each for each in lessons if each is not None]
+            found = recollected(teaching, bank, row.key, known)
+        self._rooms.vault.shown(scope.principal, "claims", rows, cubes=[row.cube], used=False)
+        return tuple(Claim(seen[r.item], r.question, r.answer, r.expected, r.agrees) for r in found)
 
     def _serving(
         self, scope: Scope, teaching: Teaching, base: str

@@ -47,6 +47,7 @@ from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
 from memos_integrations.interface.adapted_verb import AdaptedVerb
+from memos_integrations.interface.adapter_files import AdapterFileVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
 from memos_integrations.interface.cache_verbs import CacheVerbs
@@ -126,6 +127,7 @@ class MOS(
     ServedVerbs,
     CacheVerbs,
     AdaptedVerb,
+    AdapterFileVerbs,
     VectorVerbs,
     EntryVerbs,
     ImportVerb,
@@ -186,9 +188,9 @@ class MOS(
         if chosen.schedule_seconds is not None:
             upkeep = Upkeep(rooms.vault, every_seconds=chosen.schedule_seconds)
             rooms.vault.on_commit(upkeep.due)
+        rooms.vault.on_commit(rooms.adapters.after_commit)
         if chosen.worker:
             rooms.vault.on_commit(rooms.worker.notify)
-            rooms.vault.on_commit(rooms.adapters.after_commit)
             rooms.worker.start()
 
     def _folder_name(self) -> str:

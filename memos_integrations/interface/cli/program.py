@@ -9,6 +9,7 @@ from typing import Annotated
 
 from memos_integrations import __version__
 from memos_integrations.interface.cli import (
+    adapters,
     analytics,
     governing,
     importing,
@@ -126,6 +127,7 @@ for _part in (
     scheduling,
     organising,
     analytics,
+    adapters,
     kv,
 ):
     _part.register(app)
