@@ -6,7 +6,7 @@ conversation, from a KV-cache where they were computed before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from typing import Any
 
@@ -31,7 +31,7 @@ from langchain_memos.asker import Asker, asker_of
 from langchain_memos.local_tools import Said, read
 from langchain_memos.local_turns import turns_of
 from memos_integrations.cube.errors import InvalidInput
-from memos_integrations.infrastructure.activation.generation import generate, pieces
+from memos_integrations.infrastructure.activation.generation import Pieces, generate
 from memos_integrations.interface.activation_verbs import Activated, control_tokens
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.scope import CubeName
@@ -177,12 +177,11 @@ class MemOSChatModel(BaseChatModel):
             yield _whole(done, run_manager)
             return
         with self._activated(messages, asker or self._asker(None), ()) as given:
-            ids = yield from _chunks(
-                pieces(self.model, self.tokenizer, given.inputs, self._options(stop, kwargs)),
-                run_manager,
-            )
-            given.keep(ids)
-        usage, told = _usage(given, len(ids)), _told(given)
+            options = self._options(stop, kwargs)
+            with closing(Pieces(self.model, self.tokenizer, given.inputs, options)) as said:
+                yield from _chunks(said, run_manager)
+                given.keep(said.ids)
+        usage, told = _usage(given, len(said.ids)), _told(given)
         last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=told)
         yield ChatGenerationChunk(message=last)
 
@@ -208,19 +207,13 @@ class MemOSChatModel(BaseChatModel):
 
 
 def _chunks(
-    source: Generator[str, None, tuple[int, ...]], run_manager: CallbackManagerForLLMRun | None
-) -> Generator[ChatGenerationChunk, None, tuple[int, ...]]:
-    """The pieces as chunks; at the end, as the generator's value, the ids of their tokens."""
-    with closing(source):
-        while True:
-            try:
-                piece = next(source)
-            except StopIteration as end:
-                return tuple(end.value)
-            chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
-            if run_manager is not None:
-                run_manager.on_llm_new_token(piece, chunk=chunk)
-            yield chunk
+    said: Iterable[str], run_manager: CallbackManagerForLLMRun | None
+) -> Iterator[ChatGenerationChunk]:
+    for piece in said:
+        chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
+        if run_manager is not None:
+            run_manager.on_llm_new_token(piece, chunk=chunk)
+        yield chunk
 
 
 def _whole(done: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:

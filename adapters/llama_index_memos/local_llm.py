@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -28,7 +28,7 @@ from llama_index.core.llms.custom import CustomLLM
 from pydantic import Field, PrivateAttr
 
 from memos_integrations.cube.errors import InvalidInput
-from memos_integrations.infrastructure.activation.generation import generate, pieces
+from memos_integrations.infrastructure.activation.generation import Pieces, generate
 from memos_integrations.interface.activation_verbs import Activated
 from memos_integrations.interface.asker import Asker
 from memos_integrations.interface.mos import MOS
@@ -50,9 +50,11 @@ _ROLES: Final = {
 class MemOSLLM(CustomLLM):
     """A transformers model that answers over the memories of ``user`` or ``agent``.
 
-    ``cube`` names whose memories; without one it is their own cube. ``additional_kwargs`` of an
-    answer counts the prompt's tokens and those that came from the cache. Needs the extra
-    ``activation``. Raises what ``MOS.activated`` raises.
+    ``cube`` names whose memories; without one it is their own cube. ``conversation`` names the one
+    that ``chat`` leads: it goes on where its last turn ended, and what it has written to memory
+    itself is left out, as its turns are in the prompt. ``additional_kwargs`` of an answer counts
+    the prompt's tokens and those that came from the cache. Needs the extra ``activation``. Raises
+    what ``MOS.activated`` raises.
     """
 
     max_new_tokens: int = Field(default=256, ge=1)
@@ -65,6 +67,7 @@ class MemOSLLM(CustomLLM):
     _tokenizer: Any = PrivateAttr()
     _asker: Asker = PrivateAttr()
     _cube: CubeName | Sequence[CubeName] | None = PrivateAttr()
+    _conversation: str | None = PrivateAttr()
 
     def __init__(
         self,
@@ -75,11 +78,13 @@ class MemOSLLM(CustomLLM):
         user: str | None = None,
         agent: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
+        conversation: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._mos, self._model, self._tokenizer = mos, model, tokenizer
         self._asker, self._cube = Asker(user, agent), cube
+        self._conversation = conversation
 
     @classmethod
     def class_name(cls) -> str:
@@ -140,6 +145,7 @@ class MemOSLLM(CustomLLM):
     def _answer(self, asked: Question, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         with self._activated(asked) as active:
             done = generate(self._model, self._tokenizer, active.inputs, self._options(given))
+            active.keep(done.ids)
         return done.text, _told(active)
 
     def _pieces(
@@ -148,11 +154,14 @@ class MemOSLLM(CustomLLM):
         text = ""
         with self._activated(asked) as active:
             told, options = _told(active), self._options(given)
-            for piece in pieces(self._model, self._tokenizer, active.inputs, options):
-                text += piece
-                yield text, piece, told
+            with closing(Pieces(self._model, self._tokenizer, active.inputs, options)) as said:
+                for piece in said:
+                    text += piece
+                    yield text, piece, told
+                active.keep(said.ids)
 
     def _activated(self, asked: Question) -> AbstractContextManager[Activated]:
+        talk = None if isinstance(asked, str) else self._conversation
         return self._mos.activated(
             self._model,
             self._tokenizer,
@@ -160,6 +169,8 @@ class MemOSLLM(CustomLLM):
             user=self._asker.user,
             agent=self._asker.agent,
             cube=self._cube,
+            filter=None if talk is None else {"conversation": {"!=": talk}},
+            conversation=talk,
         )
 
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class PrefixServer:
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """As a client over the network does."""
-        connection = http.client.HTTPConnection(*self._server.server_address[:2], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.server_port, timeout=10)
         try:
             connection.request("POST", path, json.dumps(body))
             answer: dict[str, Any] = json.loads(connection.getresponse().read())

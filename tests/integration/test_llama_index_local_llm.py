@@ -93,3 +93,26 @@ def test_query_engine_answers_with_it(mos: MOS, model: Any) -> None:
         "The heater failed on Monday",
         "It was replaced on Tuesday",
     }
+
+
+def test_conversation_goes_on_where_its_last_turn_ended(mos: MOS, model: Any) -> None:
+    letters = [n for n in range(384) if not ord("a") + 3 <= n <= ord("z") + 3]
+    options = {"do_sample": False, "suppress_tokens": letters}
+    about: dict[str, Any] = {"max_new_tokens": 40, "options": options}
+    talk = llm(mos, model, conversation="monday", **about)
+    said: list[ChatMessage] = []
+
+    def costs(streamed: bool) -> int:
+        said.append(ChatMessage(role="user", content=f"What failed on day {len(said)}?"))
+        answer = list(talk.stream_chat(said))[-1] if streamed else talk.chat(said)
+        mos.add("The heater is old", user="maya", session="monday")
+        said.append(answer.message)
+        told = answer.additional_kwargs
+        return int(told["prompt_tokens"] - told["cached_tokens"])
+
+    found = [costs(streamed=n % 2 == 1) for n in range(5)]
+    assert found[0] > 150
+    assert max(found[1:]) < 40 + 30 + 64
+    other = llm(mos, model, conversation="tuesday", **about).chat(said[:-1]).additional_kwargs
+    assert len(other["memory_ids"]) == 2 + 5
+    assert other["cached_tokens"] < 200

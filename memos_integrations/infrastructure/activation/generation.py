@@ -6,7 +6,7 @@ Needs torch and transformers (extra ``activation``).
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,14 +41,32 @@ def generate(
     return Generated(tokenizer.decode(ids, skip_special_tokens=True), tuple(ids.tolist()))
 
 
-def pieces(
-    model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
-) -> Generator[str, None, tuple[int, ...]]:
-    """The answer as it comes, and at the end (as the generator's value) its token ids.
+class Pieces:
+    """The answer as it comes, to be read once. ``ids`` are its tokens when it has ended.
 
-    Closing the generator stops the model after the token at hand. Raises what ``model.generate``
+    ``close`` stops the model after the token at hand. Reading raises what ``model.generate``
     raises, after what came before it.
     """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> None:
+        self.ids: tuple[int, ...] = ()
+        self._source = self._read(_pieces(model, tokenizer, inputs, options))
+
+    def __iter__(self) -> Iterator[str]:
+        return self._source
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _read(self, source: Generator[str, None, tuple[int, ...]]) -> Generator[str]:
+        self.ids = yield from source
+
+
+def _pieces(
+    model: Any, tokenizer: Any, inputs: Mapping[str, Any], options: Mapping[str, Any]
+) -> Generator[str, None, tuple[int, ...]]:
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     stop, failed = threading.Event(), list[BaseException]()
     start, ids = inputs["input_ids"].shape[1], list[int]()
