@@ -44,7 +44,8 @@ def ls(
     listed = table("model", "shard", "version", "facts", "recall", "state", "adapter")
     for each in found:
         recall = "" if each.figures is None else f"{each.figures.held_out_recall:.2f}"
-        state = each.state if each.usable or each.state not in _KEPT[:1] else "not yours to use"
+        hidden = each.state == "published" and not each.usable
+        state = "not yours to use" if hidden else each.state
         listed.add_row(
             words(each.model),
             *map(str, (each.shard, each.version, each.facts, recall)),

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import BackendUnavailable, Conflict, MemosError, StaleLease
 from memos_integrations.cube.ports import Task, TaskQueue
-from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.activation.identity import Digest
+from memos_integrations.infrastructure.vault import adapters, artifacts
 from memos_integrations.infrastructure.vault.adapters import AdapterRow, Made
 from memos_integrations.infrastructure.vault.rows import dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current
@@ -175,7 +176,7 @@ class DistilStage:
         return _told(row.id, "published", "; ".join(made.manifest.verdict.why))
 
     def _serving(
-        self, tx: Transaction, row: AdapterRow, *, figures: str, data: str
+        self, tx: Transaction, row: AdapterRow, *, figures: str, data: Digest
     ) -> list[str] | None:
         gone = adapters.publish(tx, row.id, figures=figures, data=data)
         if gone is not None:
@@ -194,7 +195,7 @@ class DistilStage:
     def _erase_unnamed(self, sha256: str) -> None:
         """An erase that came between did not know of this file yet."""
         with self._vault.readers.snapshot() as connection:
-            used = adapters.artifacts.blob_used(connection, sha256)
+            used = artifacts.blob_used(connection, sha256)
         if not used:
             self._vault.blobs.erase(sha256)
 
