@@ -64,5 +64,7 @@ class UsageRecord:
     live: bool = True
     """Whether a search may show it: not archived, merged, stale, quarantined or outdated."""
     frozen: bool = False
+    drawn: bool = False
+    """A fact that restates the words of another memory."""
     closeness: float = 0.0
     """Cosine to the work in hand; 0 where nothing is known of it."""

@@ -162,11 +162,10 @@ class Simulation:
             *heated(known.heat, since=known.at, reads=1, at=at, half_life_seconds=life)
         )
         whole = frozenset(self.members[cube])
-        forms: tuple[Form, ...] = ("parametric", "activation")
-        return next(
-            (f for f in forms if (cube, f) in self.held and self.held[cube, f].items == whole),
-            "plaintext",
-        )
+        there = {form for (c, form), held in self.held.items() if c == cube and held.items == whole}
+        if "parametric" in there:
+            return "parametric"
+        return "activation" if "activation" in there else "plaintext"
 
     def correct(self, cube: int, memory: int, at: int) -> None:
         """A memory changes: the cache behind it goes, and the part of the adapter that holds it."""
@@ -184,7 +183,7 @@ class Simulation:
         lost = set(members[place:]) if form == "activation" else {item}
         left = held.items - lost
         if left:
-            self.held[cube, form] = Held(form, left, self.bytes_of(form, left))
+            self.held[cube, form] = Held(form, left, self.bytes_of(form, left), -(10**15))
         else:
             del self.held[cube, form]
 
@@ -214,7 +213,7 @@ class Simulation:
         """Make the form; the seconds it takes."""
         there = self.held.get((cube, form))
         missing = items - (there.items if there is not None else frozenset())
-        self.held[cube, form] = Held(form, items, self.bytes_of(form, items))
+        self.held[cube, form] = Held(form, items, self.bytes_of(form, items), -(10**15))
         return HOST.prices[form].build_seconds(tokens=self.tokens(missing), memories=len(missing))
 
 

@@ -21,9 +21,10 @@ _FLUSH_SECONDS = 1.0
 
 @dataclass(slots=True)
 class Traces:
-    """What is waiting: hits per item with their latest instant, and audit lines."""
+    """What is waiting: hits per item and calls per cube, with their latest instant; audit lines."""
 
     usage: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    cubes: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
     entries: list[AuditEntry] = field(default_factory=list[AuditEntry])
 
     def __bool__(self) -> bool:
@@ -40,12 +41,13 @@ class ReadLog:
         self._timer: threading.Timer | None = None
         self._stopped = False
 
-    def used(self, items: Iterable[int], at: int) -> None:
-        """Note that these items were shown."""
+    def used(self, items: Iterable[int], at: int, *, cubes: Iterable[int] = ()) -> None:
+        """Note that these items were shown by one call, out of these cubes."""
         with self._lock:
-            for item in items:
-                count, _ = self._waiting.usage.get(item, (0, 0))
-                self._waiting.usage[item] = (count + 1, at)
+            for counts, numbers in ((self._waiting.usage, items), (self._waiting.cubes, cubes)):
+                for number in numbers:
+                    count, _ = counts.get(number, (0, 0))
+                    counts[number] = (count + 1, at)
             self._schedule()
 
     def read(self, entry: AuditEntry) -> None:
@@ -78,9 +80,8 @@ class ReadLog:
     def _put_back(self, traces: Traces) -> None:
         with self._lock:
             self._waiting.entries[:0] = traces.entries
-            for item, (count, at) in traces.usage.items():
-                more, later = self._waiting.usage.get(item, (0, 0))
-                self._waiting.usage[item] = (count + more, max(at, later))
+            _add(self._waiting.usage, traces.usage)
+            _add(self._waiting.cubes, traces.cubes)
 
     def _schedule(self) -> None:
         if self._stopped or (self._timer is not None and self._timer.is_alive()):
@@ -89,6 +90,12 @@ class ReadLog:
         self._timer.daemon = True
         self._timer.name = "memos-read-traces"
         self._timer.start()
+
+
+def _add(counts: dict[int, tuple[int, int]], more: dict[int, tuple[int, int]]) -> None:
+    for number, (count, at) in more.items():
+        there, later = counts.get(number, (0, 0))
+        counts[number] = (count + there, max(at, later))
 
 
 def _flush(ref: weakref.ref[ReadLog]) -> None:

@@ -20,14 +20,23 @@ from memos_integrations.infrastructure.vault.transaction import Transaction
 _BYTES_PER_TOKEN = 4
 """A rough count that needs no words to be read; budgets of prompts count for real."""
 
+FORM = """
+(SELECT coalesce(max(a.kind), v.kind) FROM artifact_source s JOIN artifact a ON a.aid = s.aid
+ WHERE s.iid = v.iid AND a.withdrawn IS NULL
+ AND NOT EXISTS (SELECT 1 FROM adapter d WHERE d.aid = a.aid AND d.state <> 'published'))
+"""
+"""The deepest form that a memory is in, for any model: that of what was made of it and still
+serves, so that what withdraws an artifact puts the memory back to plaintext in that transaction.
+For columns of ``version v``; parametric is behind activation in the alphabet too."""
+
 _RECORDS = """
 SELECT i.iid, i.id, v.cid, c.path, c.tenant, length(CAST(t.text AS BLOB)), i.created, v.recorded,
        coalesce(u.count, 0), u.last, coalesce(h.score, 0), coalesce(h.at, 0), v.storage_mode,
-       h.moved, v.kind, v.memory_type, i.trust, i.labels, v.tags, v.priority,
+       h.moved, THE_FORM, v.memory_type, i.trust, i.labels, v.tags, v.priority,
        v.state IN ('generated', 'activated', 'frozen') AND v.stale = 0 AND i.quarantined = 0
            AND (v.valid_to IS NULL OR v.valid_to > ?2)
            AND (i.expires IS NULL OR i.expires > ?2 OR i.legal_hold),
-       v.state = 'frozen' OR i.legal_hold
+       v.state = 'frozen' OR i.legal_hold, i.drawn_from IS NOT NULL
 FROM version v
 JOIN item i ON i.iid = v.iid
 JOIN cube c ON c.cid = v.cid
@@ -36,7 +45,7 @@ LEFT JOIN usage u ON u.iid = v.iid
 LEFT JOIN heat h ON h.iid = v.iid
 WHERE v.seq_to = ?1 AND (?3 IS NULL OR v.iid IN (SELECT value FROM json_each(?3)))
 ORDER BY i.iid
-"""
+""".replace("THE_FORM", FORM)
 _PRESENT = LATEST + 1
 
 
@@ -50,7 +59,7 @@ def usage_records(
 
 def _record(row: tuple[object, ...]) -> UsageRecord:
     (iid, id_, cid, path, tenant, size, created, changed, count, last, heat, at, tier) = row[:13]
-    moved, kind, memory_type, trust, labels, tags, priority, live, frozen = row[13:]
+    moved, kind, memory_type, trust, labels, tags, priority, live, frozen, drawn = row[13:]
     return UsageRecord(
         item=cast(int, iid),
         id=cast(str, id_),
@@ -75,6 +84,7 @@ def _record(row: tuple[object, ...]) -> UsageRecord:
         priority=cast(float, priority),
         live=bool(live),
         frozen=bool(frozen),
+        drawn=bool(drawn),
     )
 
 

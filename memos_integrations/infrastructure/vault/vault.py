@@ -50,6 +50,7 @@ from memos_integrations.infrastructure.vault.connection import (
     migrate,
     private_file,
 )
+from memos_integrations.infrastructure.vault.cube_forms import warm_cube
 from memos_integrations.infrastructure.vault.erase import PENDING, Taken
 from memos_integrations.infrastructure.vault.governed import NOW, Asking, Instant
 from memos_integrations.infrastructure.vault.group_commit import GroupCommit
@@ -382,7 +383,8 @@ class MemVault:
         ``cubes`` are the cubes asked; each gets its line, also when it had nothing to show.
         """
         if used:
-            self._traces.used((row.iid for row in rows), self.now())
+            homes = {row.cid for row in rows}
+            self._traces.used((row.iid for row in rows), self.now(), cubes=homes)
         if self._audit_reads:
             for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
                 items = tuple(row.id for row in rows if row.path == cube)
@@ -413,6 +415,8 @@ class MemVault:
             for item, (count, last) in traces.usage.items():
                 tx.execute(sql, (item, count, last))
                 warm_up(tx, item, reads=count, at=last, half_life_seconds=self.half_life_seconds)
+            for cube, (calls, last) in traces.cubes.items():
+                warm_cube(tx, cube, calls=calls, at=last, half_life_seconds=self.half_life_seconds)
             if traces.entries:
                 self.audit_log.extend(tx, traces.entries, at=tx.at)
 

@@ -87,9 +87,11 @@ def cube_uses(
     half_life_seconds: float,
     now: int,
 ) -> Sequence[CubeUse]:
-    """The cubes that have memories, in row order. Where nobody counted how often a cube was
+    """The cubes that have memories, in row order; facts that restate one are no memories of their
+    own here, as no prompt says anything twice. Where nobody counted how often a cube was
     asked, the reads of its most read memory stand for it: it was asked no less often."""
-    ordered = sorted(records, key=lambda each: (each.cube, each.item))
+    told = (each for each in records if not each.drawn)
+    ordered = sorted(told, key=lambda each: (each.cube, each.item))
     return [
         _use(cube, list(members), asks.get(cube, Asks(0.0, now)), half_life_seconds, now)
         for cube, members in groupby(ordered, key=lambda each: each.cube)

@@ -100,6 +100,8 @@ class Held:
     form: Form
     items: frozenset[int]
     bytes: float
+    built: int
+    """When it was last built. What stood then and is not in it was left out, and is not missing."""
 
 
 @dataclass(frozen=True, slots=True)

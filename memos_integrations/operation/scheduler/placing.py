@@ -27,7 +27,9 @@ from memos_integrations.operation.scheduler.placement import (
 )
 from memos_integrations.operation.scheduler.weighing import best_of, weigh
 
-_DEPTH: tuple[Form, ...] = ("parametric", "activation", "plaintext")
+
+def _depth(form: Form) -> int:
+    return ("parametric", "activation", "plaintext").index(form)
 
 
 def place_cubes(
@@ -62,13 +64,14 @@ def place_cubes(
 
 def _wishes(use: CubeUse, host: Host, standing: Standing, rules: PlacementRules) -> list[Placement]:
     """What should become of this cube for this model, before any budget."""
-    weighed = tuple(weigh(use, host, f, standing, rules) for f in _DEPTH if f in host.prices)
+    forms = sorted(host.prices, key=_depth)
+    weighed = tuple(weigh(use, host, form, standing, rules) for form in forms)
     made = _as_it_stands(use, host, standing, weighed)
     if standing.waiting is not None:
         return [_waiting(made, standing.waiting)]
     rests = _rests(use, standing, rules)
     best = best_of(weighed, standing.decided, rules)
-    ours = [form for form in _DEPTH if form in standing.decided]
+    ours = sorted(standing.decided, key=_depth)
     if best is None:
         left = [_left(made, form, standing, rests) for form in ours]
         return left or [replace(made, reasons=tuple(f"{w.form}: {w.why_not}" for w in weighed))]
@@ -81,7 +84,7 @@ def _wishes(use: CubeUse, host: Host, standing: Standing, rules: PlacementRules)
 def _as_it_stands(
     use: CubeUse, host: Host, standing: Standing, weighed: tuple[Weighed, ...]
 ) -> Placement:
-    there = next((form for form in _DEPTH if form in standing.held), "plaintext")
+    there = min(standing.held, key=_depth) if standing.held else "plaintext"
     return Placement(
         tenant=use.tenant,
         cube=use.cube,
@@ -209,4 +212,4 @@ def _turn(each: Placement, rules: PlacementRules) -> tuple[bool, float, int, str
 def _in_order(each: Placement) -> tuple[int, int, int, str, int]:
     fate = ("move", "held", "stay").index(each.fate)
     step = ("demote", "refresh", "promote", "stay").index(each.step)
-    return fate, step, each.cube, each.model, _DEPTH.index(each.from_form)
+    return fate, step, each.cube, each.model, _depth(each.from_form)

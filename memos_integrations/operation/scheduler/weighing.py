@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from memos_integrations.cube.usage import Form
+from memos_integrations.cube.usage import MICROS, Form
 from memos_integrations.operation.scheduler.cube_use import CubeUse
 from memos_integrations.operation.scheduler.placement import (
+    Held,
     Host,
     PlacementRules,
     Standing,
@@ -23,9 +24,9 @@ def weigh(
 ) -> Weighed:
     """One form for this cube and model. ``why_not`` says what keeps it from paying, if anything."""
     price, kept = host.prices[form], form in standing.decided
-    items = use.items if form == "activation" else use.unchanged(seconds=rules.long_stable_seconds)
-    there = standing.held[form].items if form in standing.held else frozenset[int]()
-    missing, tokens = items - there, use.tokens_of(items)
+    settles = 0.0 if form == "activation" else rules.long_stable_seconds
+    items = use.items if form == "activation" else use.unchanged(seconds=settles)
+    missing, tokens = _missing(use, items, standing.held.get(form), settles), use.tokens_of(items)
     costs = price.build_seconds(tokens=tokens, memories=len(items))
     costs *= 1.0 + price.rebuilt_share(len(items)) * use.changes
     text = use.read_tokens(items) * host.text_seconds_per_token
@@ -43,6 +44,16 @@ def weigh(
         why_not=_why_not(use, form, items, saves, enters, kept, rules),
         source=price.source,
     )
+
+
+def _missing(
+    use: CubeUse, items: frozenset[int], held: Held | None, settles: float
+) -> frozenset[int]:
+    """What has come or changed since the form was built."""
+    if held is None:
+        return items
+    since = held.built - settles * MICROS
+    return frozenset(i for i in items - held.items if use.shares[i].changed > since)
 
 
 def best_of(
