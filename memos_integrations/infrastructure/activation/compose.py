@@ -5,7 +5,7 @@ rotations add up: a chunk encoded at one place is moved to another by turning it
 difference, exact to rounding. What a chunk could not see when it was encoded is what stands
 before it now. ``linked`` computes the first tokens of each chunk anew, which is where most of the
 attention to a chunk goes (EPIC's LegoLink, Hu et al. 2024), in one ordinary forward pass whose
-cache layers write fresh keys and values into their places.
+cache layers write fresh keys and values into their places. ``blend`` chooses the tokens otherwise.
 """
 
 from __future__ import annotations
@@ -43,6 +43,18 @@ class Composed:
     """Tokens that went through the model; the others were moved into place."""
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Chunks at the places where a prompt has them, each as it was computed by itself."""
+
+    tokens: tuple[int, ...]
+    starts: tuple[int, ...]
+    """Where each chunk's own tokens begin."""
+    question: tuple[int, ...]
+    layers: list[Any]
+    """Of a cache, with room for the question but for its last token."""
+
+
 def ensure_movable(model: Any) -> None:
     """Raises ``CacheUnsupported`` where a chunk cannot be moved: no rotation that adds up, or
     layers that forget, or a kernel without masks."""
@@ -77,22 +89,35 @@ def linked(
     once. With ``link_tokens=0`` chunks are only moved. Raises ``InvalidInput`` without chunks or
     question, ``CacheUnsupported`` as ``ensure_movable``.
     """
+    placed = place(model, chunks, question, lead=lead)
+    return compute(model, placed, _beginnings(placed, link_tokens))
+
+
+def place(model: Any, chunks: Sequence[Kept], question: Sequence[int], *, lead: int) -> Placed:
+    """The chunks behind each other, moved and not yet linked. Raises as ``linked``."""
     if not chunks or not question:
         raise InvalidInput("at least one chunk and one token of a question are needed")
     if len({chunk.identity for chunk in chunks}) > 1:
         raise InvalidInput("the chunks were made by different models")
     ensure_movable(model)
     starts, tokens = _laid_out(chunks, lead)
-    slots = _to_compute(starts, len(tokens), link_tokens) + list(
-        range(len(tokens), len(tokens) + len(question) - 1)
-    )
-    whole = (*tokens, *question)
     layers = _moved(model, chunks, starts, lead, room=len(question) - 1)
-    if slots:
-        _compute(model, layers, whole, slots)
+    return Placed(tuple(tokens), tuple(starts), tuple(question), layers)
+
+
+def compute(model: Any, placed: Placed, slots: Sequence[int]) -> Composed:
+    """The tokens of these slots and of the question, computed from all that stands before them.
+
+    Every layer of the cache has fresh keys and values in those places afterwards.
+    """
+    end = len(placed.tokens)
+    asked = range(end, end + len(placed.question) - 1)
+    whole, every = (*placed.tokens, *placed.question), [*slots, *asked]
+    if every:
+        _compute(model, placed.layers, whole, every)
     cache = empty_cache(model)
-    cache.layers = layers
-    return Composed(cache, whole, len(slots))
+    cache.layers = placed.layers
+    return Composed(cache, whole, len(every))
 
 
 def _laid_out(chunks: Sequence[Kept], lead: int) -> tuple[list[int], list[int]]:
@@ -106,12 +131,13 @@ def _laid_out(chunks: Sequence[Kept], lead: int) -> tuple[list[int], list[int]]:
     return starts, tokens
 
 
-def _to_compute(starts: Sequence[int], end: int, link_tokens: int) -> list[int]:
+def _beginnings(placed: Placed, link_tokens: int) -> list[int]:
     """The first tokens of every chunk but the first, which stands where it was encoded."""
-    ends = [*starts[1:], end]
+    starts = placed.starts[1:]
+    ends = [*starts[1:], len(placed.tokens)]
     return [
         slot
-        for start, stop in zip(starts[1:], ends[1:], strict=True)
+        for start, stop in zip(starts, ends, strict=False)
         for slot in range(start, min(start + link_tokens, stop))
     ]
 

@@ -5,10 +5,11 @@ Called by the facade, calls the keeper. Needs torch (extra ``activation``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from memos_integrations.infrastructure.activation import compose
+from memos_integrations.infrastructure.activation import blend, compose
 from memos_integrations.infrastructure.activation.codec import Kept
 from memos_integrations.infrastructure.activation.identity import (
     Digest,
@@ -20,6 +21,17 @@ from memos_integrations.operation.transform.keeper import Keeper, Stored
 from memos_integrations.operation.transform.prefill import At, Prefilled
 from memos_integrations.operation.transform.prompt import Parts
 
+Kind: TypeAlias = Literal["linked", "blend"]
+
+_JOINED: dict[Kind, Callable[..., compose.Composed]] = {
+    "linked": compose.linked,
+    "blend": blend.blended,
+}
+_HOW: dict[Kind, str] = {
+    "linked": "are linked to each other anew",
+    "blend": "the tokens that deviate most are computed anew",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -29,10 +41,10 @@ class Chunk:
     sources: tuple[Source, ...]
 
 
-def linked(
-    keeper: Keeper, here: At, parts: Parts, sources: Mapping[str, tuple[Source, ...]]
+def composed(
+    keeper: Keeper, here: At, parts: Parts, sources: Mapping[str, tuple[Source, ...]], *, kind: Kind
 ) -> Prefilled:
-    """The prompt of these parts, each found or computed by itself, its beginnings linked anew.
+    """The prompt of these parts, each found or computed by itself, then joined as ``kind`` says.
 
     ``sources`` are what each part was made of, by its cube, in the order of the parts.
     """
@@ -42,11 +54,12 @@ def linked(
         _chunk(keeper, here.within([cube]), parts.lead, Chunk(tokens, of))
         for tokens, (cube, of) in zip(parts.chunks, sources.items(), strict=True)
     ]
-    done = compose.linked(here.model, [kept for kept, _ in made], parts.tail, lead=len(parts.lead))
+    chunks = [kept for kept, _ in made]
+    done = _JOINED[kind](here.model, chunks, parts.tail, lead=len(parts.lead))
     computed = sum(len(kept.tokens) for kept, new in made if new)
     moved = max(0, len(done.tokens) - len(parts.tail) - done.computed_tokens - computed)
     known = sum(1 for _, new in made if not new)
-    why = f"{known} of {len(made)} parts were stored, and are linked to each other anew"
+    why = f"{known} of {len(made)} parts were stored, and {_HOW[kind]}"
     return Prefilled(done.tokens, done.cache, moved, computed + done.computed_tokens, why)
 
 
