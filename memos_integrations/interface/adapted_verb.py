@@ -22,7 +22,7 @@ from memos_integrations.interface.reads import Reads, check_query
 from memos_integrations.interface.scope import CubeName, Scope, Where
 from memos_integrations.operation.operator.search import Found
 from memos_integrations.operation.transform.lesson import QuestionForms
-from memos_integrations.operation.transform.prompt import prompt_of
+from memos_integrations.operation.transform.prompt import Question, Turn, prompt_of
 from memos_integrations.operation.transform.recollection import recollected
 from memos_integrations.operation.transform.routing import Bar, Candidate, Route, choose
 from memos_integrations.operation.transform.teaching import Teaching, lesson_of
@@ -88,6 +88,7 @@ class AdaptedVerb(Reads, ParametricVerbs):
         filter: Where = None,  # noqa: A002  -- the field's word
         k: int = 5,
         bar: Bar | None = None,
+        turns: Sequence[Turn] | None = None,
     ) -> Generator[Adapted]:
         """Inputs of a hosted model for one or many questions, each with the memory it needs.
 
@@ -95,12 +96,13 @@ class AdaptedVerb(Reads, ParametricVerbs):
         is active only where they are among its sources and the asker may read all of these; at
         most one a question. What it does not hold stands in the prompt as text, as does what was
         corrected since. A question about anything else gets the base alone, bitwise, and no text.
-        Each row tells why.
+        Each row tells why. ``turns`` is the conversation of which ``query``, one question then, is
+        the last: it is written whole, and the adapter is active from its last invocation on.
 
         The model is yours for the length of the block. Raises ``NotFound`` for a model that this
         program does not host, ``MissingExtra`` without torch and peft.
         """
-        questions = _questions(query)
+        questions = _questions(query, turns)
         whole(k, "k", least=1, most=100)
         teaching = self._rooms.adapters.teaching(model)
         self._rooms.adapters.tend()
@@ -113,8 +115,10 @@ class AdaptedVerb(Reads, ParametricVerbs):
             routes = self._routes(
                 model, list(zip(questions, asked, strict=True)), usable, sources, bar
             )
-            rows = [_row(q, r, f, scope) for q, r, f in zip(questions, routes, found, strict=True)]
-            prompts = [prompt_tokens(teaching, row.items, row.query) for row in rows]
+            rows = [
+                row_of(q, r, f, scope) for q, r, f in zip(questions, routes, found, strict=True)
+            ]
+            prompts = [prompt_tokens(teaching, row.items, turns or row.query) for row in rows]
             keys = [None if r.adapter is None else usable[r.adapter].key for r in routes]
             inputs = bank.rows_inputs(list(zip(prompts, keys, strict=True)))
             self._tell(scope, routes, found)
@@ -211,19 +215,21 @@ class AdaptedVerb(Reads, ParametricVerbs):
 
 
 def prompt_tokens(
-    teaching: Teaching, items: Sequence[MemoryItem], question: str
+    teaching: Teaching, items: Sequence[MemoryItem], question: Question
 ) -> tuple[int, ...]:
-    """The prompt of a question with these memories as text."""
+    """The prompt of a question or a conversation with these memories as text."""
     hosted = teaching.hosted
     done = prompt_of(hosted.tokenizer, teaching.memory(items), question, rendering=hosted.rendering)
     return done.tokens
 
 
-def _questions(query: object) -> list[str]:
+def _questions(query: object, turns: Sequence[Turn] | None) -> list[str]:
     given = [query] if isinstance(query, str) else query
     if not isinstance(given, Sequence) or not 1 <= len(given) <= _MOST_QUESTIONS:
         raise InvalidInput(f"query must be a question, or a list of 1 to {_MOST_QUESTIONS}")
-    for each in given:
+    if turns is not None and (len(given) != 1 or not turns):
+        raise InvalidInput("a conversation has turns, and one question that is asked last")
+    for each in (*given, *(turn["content"] for turn in turns or ())):
         check_query(each, 1)
     return [str(each) for each in given]
 
@@ -241,7 +247,8 @@ def _candidate(found: Found, scope: Scope, drawn: Mapping[int, int], *, embeds: 
     )
 
 
-def _row(question: str, route: Route, found: Sequence[Found], scope: Scope) -> AdaptedRow:
+def row_of(question: str, route: Route, found: Sequence[Found], scope: Scope) -> AdaptedRow:
+    """A route as the asker is told of it."""
     items = {each.row.iid: each.row for each in found}
 
     def seen(rows: Sequence[int]) -> tuple[MemoryItem, ...]:

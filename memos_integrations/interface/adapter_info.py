@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -27,6 +28,10 @@ class DistilledShard:
     """The candidate that is trained; ``None`` in a dry run and where nothing is to be done."""
     task: str | None = None
     why: str = ""
+    versions: tuple[int, ...] = ()
+    """Of the items, as they were read."""
+    unchanged: bool = False
+    """Whether its newest adapter, or the one in training, is made of exactly these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +78,26 @@ class AdapterInfo:
 
 def shard_info(cube: CubeRow, shard: Shard, queued: Queued | None = None) -> DistilledShard:
     """A planned shard as the asker is told of it."""
-    items = tuple(row.id for row in shard.rows)
-    if queued is not None:
-        return DistilledShard(cube.path, shard.number, items, queued.adapter, queued.task, "queued")
     why = "unchanged: its newest adapter is made of these" if shard.unchanged else "to be trained"
-    return DistilledShard(cube.path, shard.number, items, why=why)
+    return DistilledShard(
+        cube.path,
+        shard.number,
+        tuple(row.id for row in shard.rows),
+        None if queued is None else queued.adapter,
+        None if queued is None else queued.task,
+        why if queued is None else "queued",
+        tuple(row.version for row in shard.rows),
+        shard.unchanged,
+    )
+
+
+def same_lessons(some: Sequence[DistilledShard], others: Sequence[DistilledShard]) -> bool:
+    """Whether these learn the same versions of the same memories, whatever is in training."""
+
+    def lessons(shards: Sequence[DistilledShard]) -> set[tuple[object, ...]]:
+        return {(s.cube, s.shard, s.items, s.versions) for s in shards}
+
+    return lessons(some) == lessons(others)
 
 
 def adapter_info(reading: Reading, row: AdapterRow, *, usable: bool) -> AdapterInfo:

@@ -384,6 +384,7 @@ class AsyncMOS(AsyncReads[MOS]):
     records = _records(MOS.records)
     activated = _entered(MOS.activated)
     adapted = _entered(MOS.adapted)
+    routed = _offloaded(MOS.routed)
     host_model = _offloaded(MOS.host_model, "slow")
     distil = _offloaded(MOS.distil, "slow")
     adapters = _offloaded(MOS.adapters)

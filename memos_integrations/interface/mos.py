@@ -46,7 +46,6 @@ from memos_integrations.infrastructure.queue.worker import Worker
 from memos_integrations.infrastructure.vault.governed import Instant
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
-from memos_integrations.interface.adapted_verb import AdaptedVerb
 from memos_integrations.interface.adapter_files import AdapterFileVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
@@ -69,6 +68,7 @@ from memos_integrations.interface.rank_verbs import RankVerbs
 from memos_integrations.interface.reader import MemReader, micros_of
 from memos_integrations.interface.reads import Reads
 from memos_integrations.interface.record_verbs import RecordVerbs
+from memos_integrations.interface.routed_verb import RoutedVerb
 from memos_integrations.interface.schedule_verbs import ScheduleVerbs
 from memos_integrations.interface.served_verbs import ServedVerbs
 from memos_integrations.interface.settings import Settings
@@ -126,7 +126,7 @@ class MOS(
     AnalyticsVerbs,
     ServedVerbs,
     CacheVerbs,
-    AdaptedVerb,
+    RoutedVerb,
     AdapterFileVerbs,
     VectorVerbs,
     EntryVerbs,

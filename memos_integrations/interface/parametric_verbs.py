@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from memos_integrations.cube.acl import Permission
-from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound
+from memos_integrations.cube.errors import AccessDenied, Conflict, InvalidInput, NotFound
 from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.parametric.recipe import Gates, Recipe
@@ -26,6 +26,7 @@ from memos_integrations.interface.adapter_info import (
     DistilledShard,
     DistilResult,
     adapter_info,
+    same_lessons,
     shard_info,
 )
 from memos_integrations.interface.arguments import clean_reason, span_micros, texts, whole
@@ -106,6 +107,7 @@ class ParametricVerbs(TaskVerbs):
         rebuild: bool = True,
         wait: bool = False,
         dry_run: bool = False,
+        expected: Sequence[DistilledShard] | None = None,
     ) -> DistilResult:
         """Train adapters of a hosted model on the memories of the scope, in the background.
 
@@ -116,7 +118,8 @@ class ParametricVerbs(TaskVerbs):
         training, which ``rebuild`` queues by itself. An adapter is published where it passes the
         ``gates`` and its sources are still as they were read; discarded ones keep their figures.
         ``seconds`` of the processor is what one may take. ``wait`` for the end, or ask
-        ``task_status``. Needs write rights on the cubes.
+        ``task_status``. Needs write rights on the cubes. ``expected`` is what a dry run has told:
+        raises ``Conflict``, and queues nothing, where the memories are other ones by now.
         """
         teaching = self._rooms.adapters.teaching(model)
         whole(facts_per_adapter, "facts_per_adapter", least=1, most=MOST_FACTS)
@@ -144,8 +147,11 @@ class ParametricVerbs(TaskVerbs):
         rows = [row for plan in plans for shard in plan.shards for row in shard.rows]
         self._rooms.vault.shown(scope.principal, "distil", rows, cubes=scope.cubes, used=False)
         shards = [(c, each) for c, plan in zip(cubes, plans, strict=True) for each in plan.shards]
+        told = tuple(shard_info(c, each) for c, each in shards)
         if dry_run:
-            return DistilResult(tuple(shard_info(c, each) for c, each in shards), skipped)
+            return DistilResult(told, skipped)
+        if expected is not None and not same_lessons(told, expected):
+            raise Conflict("what would be learnt has changed since the dry run: look at it again")
         done = self._queued(scope, shards, model, order, rebuild=rebuild)
         result = DistilResult(done, skipped)
         for task in result.task_ids if wait else ():
