@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from llama_index_memos.memory import MemOSMemory
     from llama_index_memos.memory_block import MemOSMemoryBlock
     from llama_index_memos.postprocessor import MemOSPostprocessor
+    from llama_index_memos.prefix_block import MemOSPrefixBlock, served_options
     from llama_index_memos.property_graph import MemOSPropertyGraphStore
     from llama_index_memos.resource import memory_resource
     from llama_index_memos.retriever import MemOSRetriever
@@ -34,11 +35,13 @@ _HOMES = {
     "MemOSMemory": "memory",
     "MemOSMemoryBlock": "memory_block",
     "MemOSPostprocessor": "postprocessor",
+    "MemOSPrefixBlock": "prefix_block",
     "MemOSPropertyGraphStore": "property_graph",
     "MemOSRetriever": "retriever",
     "MemOSToolSpec": "tool_spec",
     "MemOSVectorStore": "vector_store",
     "memory_resource": "resource",
+    "served_options": "prefix_block",
 }
 _FRAMEWORKS = ("llama_index", "workflows")
 
@@ -50,11 +53,13 @@ __all__ = [
     "MemOSMemory",
     "MemOSMemoryBlock",
     "MemOSPostprocessor",
+    "MemOSPrefixBlock",
     "MemOSPropertyGraphStore",
     "MemOSRetriever",
     "MemOSToolSpec",
     "MemOSVectorStore",
     "memory_resource",
+    "served_options",
 ]
 
 
