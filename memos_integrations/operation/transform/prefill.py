@@ -83,11 +83,16 @@ def inputs_of(here: At, done: Prefilled, *, beams: int = 1) -> dict[str, Any]:
     return generation_inputs(here.model, done.cache, done.tokens, beams=beams)
 
 
+def blocks_of(here: At, prompt: Prompt) -> tuple[Digest, ...]:
+    """The keys of the blocks of a prompt that can be kept, the whole of its stable part last."""
+    usable = min(prompt.stable, len(prompt.tokens) - 1)
+    return tuple(block_hashes(prompt.tokens[:usable], identity=here.identity, salt=here.salt))
+
+
 def prefill(keeper: Keeper, here: At, prompt: Prompt, sources: tuple[Source, ...]) -> Prefilled:
     """The prompt with its stable part found or computed: in whole blocks, never the last token."""
     keeper.forget_stale()
-    usable = min(prompt.stable, len(prompt.tokens) - 1)
-    blocks = tuple(block_hashes(prompt.tokens[:usable], identity=here.identity, salt=here.salt))
+    blocks = blocks_of(here, prompt)
     if not blocks:
         why = f"the part that does not change is shorter than {BLOCK_TOKENS} tokens"
         return Prefilled(prompt.tokens, empty_cache(here.model), 0, 0, why)
