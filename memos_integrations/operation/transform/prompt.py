@@ -116,6 +116,13 @@ def said_before(
     return min(_common(tokens, other) for other in others)
 
 
+def stable_of_all(prompts: Sequence[Prompt]) -> int:
+    """How many tokens all of these begin with, whatever they ask."""
+    first = prompts[0].tokens
+    alike = (_common(first, prompt.tokens) for prompt in prompts)
+    return min(*(prompt.stable for prompt in prompts), *alike)
+
+
 def _instead(question: Question, other: str) -> Question:
     """Another question in the same place, without the conversation before it."""
     if isinstance(question, str):
@@ -153,12 +160,15 @@ def _by_template(tokenizer: Any, memory: str, question: Question, **how: Any) ->
     """The template is applied once: applying it to its own text again doubles its marks."""
     turns = [Turn(role="user", content=question)] if isinstance(question, str) else question
     leading = _leading(turns)
-    system = "\n\n".join([*(turn["content"] for turn in leading), memory])
+    parts = [*(turn["content"] for turn in leading), memory]
+    system = "\n\n".join(part for part in parts if part)
     rest = list(turns[len(leading) :])
 
     def apply(messages: list[Turn]) -> Any:
         return tokenizer.apply_chat_template(messages, add_generation_prompt=True, **how)
 
+    if not system and rest:
+        return apply(rest)
     try:
         return apply([Turn(role="system", content=system), *rest])
     except Exception:  # noqa: BLE001  -- a template is a program of its own, and knows no such turn
