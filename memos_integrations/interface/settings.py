@@ -59,6 +59,13 @@ class Settings(BaseModel):
     """Adapters attached to one model at once."""
     form_seconds: float = Field(default=600.0, ge=0)
     """What one plan may spend on changes of form, shared fairly between tenants."""
+    form_bytes: int = Field(default=4 * 1024**3, ge=0)
+    """What the forms that the scheduler has decided on may take for all hosted models, shared
+    fairly between tenants."""
+    form_residence_seconds: float = Field(default=3600.0, ge=0)
+    """How long a cube's form stays once it is decided, unless it no longer serves."""
+    learn_after_seconds: float = Field(default=30 * 86_400.0, ge=0)
+    """From when on the scheduler has an unchanged memory learnt, where that pays."""
     half_life_seconds: float = Field(default=7 * 86_400.0, gt=0)
     """After how long a read counts half."""
     schedule_seconds: float | None = Field(default=None, gt=0)

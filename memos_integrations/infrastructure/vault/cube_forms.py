@@ -90,9 +90,11 @@ def decide(tx: Transaction, *, cid: int, model: str, form: Form, promoted: bool)
     tx.execute(queries("cube_forms")["decide"], told)
 
 
-def built(tx: Transaction, *, cid: int, model: str, key: Digest | None) -> None:
-    """Note the cache that was built; without a key, that the build came to nothing."""
-    told = {"cid": cid, "model": model, "key": key, "now": tx.at}
+def built(
+    tx: Transaction, *, cid: int, model: str, form: Form, kept: bool, key: Digest | None = None
+) -> None:
+    """Note whether a build came to something, and the key of a cache."""
+    told = {"cid": cid, "model": model, "form": form, "kept": kept, "key": key, "now": tx.at}
     tx.execute(queries("cube_forms")["built"], told)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from memos_integrations.cube.usage import Form, Tier
 from memos_integrations.operation.scheduler.budget import NOTHING, Allowance
+from memos_integrations.operation.scheduler.placement import Placement
 from memos_integrations.operation.scheduler.policy import Score
 
 Fate: TypeAlias = Literal["move", "held", "no executor"]
@@ -60,8 +61,19 @@ class Plan:
     """Per tenant: the hot tier after the plan."""
     forms: Mapping[str, Spending] = field(default_factory=dict[str, Spending])
     """Per tenant: the work on forms that the plan asks for."""
+    placements: tuple[Placement, ...] = ()
+    """Each cube's form for each model that this program hosts; none without one."""
+    kept: Mapping[str, Spending] = field(default_factory=dict[str, Spending])
+    """Per tenant: the bytes and seconds that the placements take."""
+    hosted: tuple[str, ...] = ()
+    """The models that this program hosts."""
 
     @property
     def moves(self) -> tuple[Decision, ...]:
-        """What would be done now."""
+        """What would be done now to single memories."""
         return tuple(each for each in self.decisions if each.fate == "move")
+
+    @property
+    def form_moves(self) -> tuple[Placement, ...]:
+        """What would be done now to cubes."""
+        return tuple(each for each in self.placements if each.fate == "move")

@@ -7,12 +7,16 @@ unit of a decision is a cube and a model. ``placing`` decides, a ``CubeFormExecu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from memos_integrations.cube.usage import Form
 from memos_integrations.operation.scheduler.budget import NOTHING, Allowance
+
+if TYPE_CHECKING:
+    from memos_integrations.operation.scheduler.cube_use import Asks
 
 Step: TypeAlias = Literal["promote", "refresh", "demote", "stay"]
 """``refresh``: the form stays and what is new or changed is built into it."""
@@ -184,4 +188,24 @@ class CubeFormExecutor(Protocol):
 
     def migrate(self, placements: tuple[Placement, ...], /) -> None:
         """Do it, durably and more than once without harm: a placement may come again."""
+        ...
+
+
+class CubeForms(Protocol):
+    """What a scheduler asks about hosted models, and hands placements to."""
+
+    def get_ready(self) -> None:
+        """Do what takes long, before a snapshot is opened."""
+        ...
+
+    def hosts(self, connection: sqlite3.Connection, /) -> Sequence[Host]:
+        """The models hosted here with their prices; none where none is."""
+        ...
+
+    def asks(self, connection: sqlite3.Connection, /) -> Mapping[int, Asks]: ...
+
+    def standings(self, connection: sqlite3.Connection, /) -> Mapping[Key, Standing]: ...
+
+    def migrate(self, placements: Sequence[Placement], /) -> None:
+        """Queue what they ask for, but for what is queued already."""
         ...

@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from memos_integrations.cube.errors import BackendUnavailable
-from memos_integrations.cube.usage import Form
+from memos_integrations.cube.usage import Form, UsageRecord
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.usage_records import move, usage_records
 from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.cube_use import cube_uses
 from memos_integrations.operation.scheduler.decision import Decision, Plan
 from memos_integrations.operation.scheduler.forms import FormExecutor, FormRules, choose_forms
+from memos_integrations.operation.scheduler.placement import CubeForms, Host, PlacementRules
+from memos_integrations.operation.scheduler.placing import place_cubes
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.tiers import TierRules, place
 
@@ -40,29 +43,43 @@ class Rules:
     """The hot tier, over all tenants and for each."""
     work: Budget = field(default_factory=lambda: Budget(Allowance(seconds=600.0)))
     """What one plan may spend on changes of form."""
+    placing: PlacementRules = field(default_factory=PlacementRules)
+    kept: Budget = field(
+        default_factory=lambda: Budget(Allowance(bytes=4 * 1024**3, seconds=600.0))
+    )
+    """What the forms of cubes may take: bytes in all, seconds in one plan."""
 
 
 class MemScheduler:
     """Plans and rebalances where and in which form memories live."""
 
     def __init__(
-        self, vault: MemVault, *, rules: Rules, executors: Sequence[FormExecutor] = ()
+        self,
+        vault: MemVault,
+        *,
+        rules: Rules,
+        executors: Sequence[FormExecutor] = (),
+        forms: CubeForms | None = None,
     ) -> None:
+        """``executors`` carry single memories over into forms, ``forms`` whole cubes."""
         self._vault = vault
+        self._forms = forms
         self.rules = rules
         self._executors: dict[Form, FormExecutor] = {each.form: each for each in executors}
 
     def plan(self) -> Plan:
         """What would be done now, over all tenants. Nothing moves."""
+        self._get_ready()
         with self._vault.readers.snapshot() as connection:
             return self._plan(connection)
 
     def rebalance(self, *, cubes: Collection[tuple[str, str]] | None = None) -> Plan:
         """Carry out the tier moves of a fresh plan, and hand changes of form to their executors.
 
-        ``cubes`` narrows it to these (tenant, path). Returns what was done. Raises
-        ``BackendUnavailable`` when other rebalances kept coming between.
+        ``cubes`` narrows it to these (tenant, path). Returns what was done; of forms, what was
+        queued. Raises ``BackendUnavailable`` when other rebalances kept coming between.
         """
+        self._get_ready()
         for _ in range(_TRIES):
             with self._vault.readers.snapshot() as connection:
                 epoch, plan = _epoch(connection), self._plan(connection)
@@ -71,6 +88,8 @@ class MemScheduler:
             moved = self._vault.maintain(partial(_carry_out, epoch=epoch, moves=tiers))
             if moved is not None:
                 done = moved + self._migrate(chosen)
+                if self._forms is not None and chosen.form_moves:
+                    self._forms.migrate(chosen.form_moves)
                 left = tuple(each for each in chosen.decisions if each.fate != "move")
                 return replace(chosen, decisions=(*done, *left))
         raise BackendUnavailable("other rebalances kept coming between; try again later")
@@ -79,6 +98,7 @@ class MemScheduler:
         now, rules = self._vault.now(), self.rules
         records = usage_records(connection, now=now)
         placed = place(records, policy=rules.policy, rules=rules.tiers, budget=rules.hot, now=now)
+        hosts = () if self._forms is None else self._forms.hosts(connection)
         forms, spending = choose_forms(
             records,
             policy=rules.policy,
@@ -87,7 +107,43 @@ class MemScheduler:
             executors=set(self._executors),
             now=now,
         )
-        return Plan(now, (*placed.decisions, *forms), len(records), placed.hot, spending)
+        of_cubes = {form for host in hosts for form in host.prices}
+        plan = Plan(
+            now,
+            (*placed.decisions, *(each for each in forms if _concerns_memories(each, of_cubes))),
+            len(records),
+            placed.hot,
+            spending,
+            hosted=tuple(host.name for host in hosts),
+        )
+        return self._with_placements(connection, plan, records, hosts) if hosts else plan
+
+    def _with_placements(
+        self,
+        connection: sqlite3.Connection,
+        plan: Plan,
+        records: Sequence[UsageRecord],
+        hosts: Sequence[Host],
+    ) -> Plan:
+        assert self._forms is not None  # noqa: S101  -- the hosts come from there
+        uses = cube_uses(
+            records,
+            asks=self._forms.asks(connection),
+            half_life_seconds=self.rules.policy.half_life_seconds,
+            now=plan.at,
+        )
+        placements, kept = place_cubes(
+            uses,
+            hosts,
+            self._forms.standings(connection),
+            rules=self.rules.placing,
+            budget=self.rules.kept,
+        )
+        return replace(plan, placements=placements, kept=kept)
+
+    def _get_ready(self) -> None:
+        if self._forms is not None:
+            self._forms.get_ready()
 
     def _migrate(self, plan: Plan) -> tuple[Decision, ...]:
         done: tuple[Decision, ...] = ()
@@ -109,7 +165,17 @@ def only(plan: Plan, cubes: Collection[tuple[str, str]] | None) -> Plan:
         decisions=tuple(d for d in plan.decisions if (d.tenant, d.cube) in cubes),
         hot={name: each for name, each in plan.hot.items() if name in tenants},
         forms={name: each for name, each in plan.forms.items() if name in tenants},
+        placements=tuple(p for p in plan.placements if (p.tenant, p.path) in cubes),
+        kept={name: each for name, each in plan.kept.items() if name in tenants},
     )
+
+
+def _concerns_memories(decision: Decision, of_cubes: Collection[Form]) -> bool:
+    """Whether it is decided memory by memory: not where whole cubes change that form, and nothing
+    that was made by use or by hand is left where nobody could carry that out."""
+    carrier = _carrier(decision)
+    leaves = decision.form == "plaintext" and decision.fate == "no executor"
+    return carrier not in of_cubes and not leaves
 
 
 def _carrier(decision: Decision) -> Form:

@@ -11,12 +11,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from memos_integrations.cube.errors import HostileArchive, MemosError, NotFound, VaultDamaged
 from memos_integrations.cube.ports import Clock, TaskQueue
-from memos_integrations.infrastructure.queue.worker import Worker
+from memos_integrations.infrastructure.queue.worker import Handler, Worker
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow, Lost
 from memos_integrations.infrastructure.vault.stored import current
@@ -48,12 +48,15 @@ class Adapters:
         disk_bytes: int,
         most_resident: int,
         starts: bool,
+        also: Callable[[Teaching], Mapping[str, Handler[Transaction]]] | None = None,
     ) -> None:
-        """``starts``: train in threads of this process; else ``run_once`` does."""
+        """``starts``: train in threads of this process; else ``run_once`` does. ``also`` makes
+        the handlers of what else is done for a hosted model, in turn with its trainings."""
         self.hosts = Hosts()
         self._vault, self._queue, self._clock = vault, queue, clock
         self._lease_seconds, self._disk_bytes = lease_seconds, disk_bytes
         self._most_resident, self._starts = most_resident, starts
+        self._also = also
         self._lock = threading.Lock()
         self._teachings: dict[str, Teaching] = {}
         self._forms: dict[str, QuestionForms] = {}
@@ -78,7 +81,7 @@ class Adapters:
         trainer: Worker[Transaction] = Worker(
             self._vault.maintain,
             self._queue,
-            {kind_of(name): stage},
+            {kind_of(name): stage, **({} if self._also is None else self._also(teaching))},
             clock=self._clock,
             name=f"{os.getpid()}-{id(stage):x}",
             lease_seconds=self._lease_seconds,

@@ -21,9 +21,9 @@ VALUES (:cid, :model, :form, :decided, :moved)
 ON CONFLICT (cid, model, form) DO UPDATE SET decided = excluded.decided, moved = excluded.moved
 
 -- name: built
-UPDATE cube_form SET key = :key, failures = CASE WHEN :key IS NULL THEN failures + 1 ELSE 0 END,
-    moved = CASE WHEN :key IS NULL THEN :now ELSE moved END
-WHERE cid = :cid AND model = :model AND form = 'activation'
+UPDATE cube_form SET key = :key, failures = CASE WHEN :kept THEN 0 ELSE failures + 1 END,
+    moved = CASE WHEN :kept THEN moved ELSE :now END
+WHERE cid = :cid AND model = :model AND form = :form
 
 -- name: key_of
 SELECT key FROM cube_form WHERE cid = :cid AND model = :model AND form = 'activation'
