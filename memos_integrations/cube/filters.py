@@ -196,6 +196,8 @@ def field_of(name: str) -> Field:
 def info_path(name: str) -> tuple[str, ...]:
     r"""The keys an ``info.`` or ``data.`` field walks through: ``info.a.b\.c`` gives
     ``("a", "b.c")``."""
+    if "\\" not in name:
+        return tuple(name.partition(".")[2].split("."))
     keys = [""]
     for sign in re.findall(r"\\[\\.]|.", name.partition(".")[2], re.DOTALL):
         if sign == ".":
@@ -250,6 +252,7 @@ class _Parser:
             raise InvalidFilter(f"the filter nests and/or/not deeper than {MAX_DEPTH}; flatten it")
 
 
+_UNCLEAN: Final = re.compile("[\x00\ud800-\udfff]")
 _NESTS: Final = object()
 """Stands in the operator's place where the name is ``and``, ``or`` or ``not``."""
 
@@ -366,7 +369,7 @@ def _scalar(field: Field, value: object) -> Scalar:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"takes text, not {brief(value)}")
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+    if _UNCLEAN.search(value):
         raise ValueError("text must be free of NUL and lone surrogates")
     return str.__str__(value)
 

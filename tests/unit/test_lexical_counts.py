@@ -45,3 +45,38 @@ def test_an_empty_cube_counts_nothing() -> None:
     assert not idf.any()
     assert lengths.tolist() == [0, 0]
     assert average == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("words", [WORDS, [f"word{n}" for n in range(70_000)]])
+def test_a_filter_asked_again_gives_the_same_shares_and_counts(seed: int, words: list[str]) -> None:
+    """The first question reads the lines of the texts, later ones have them sorted."""
+    rng = random.Random(seed)
+    told = words if len(words) < 100 else rng.sample(words, 200)
+    index, fresh = LexicalIndex(), LexicalIndex()
+    if told is not words:  # so many words that they are no longer sorted by counting
+        for each in (index, fresh):
+            each.upsert(1, [TextEntry(999_999, 1, " ".join(words))])
+    for version in range(1, 12):
+        batch = [
+            TextEntry(rng.randrange(400), version, " ".join(rng.choices(told, k=rng.randrange(9))))
+            for _ in range(40)
+        ]
+        gone = rng.sample(range(400), 3)
+        for each in (index, fresh):
+            each.upsert(1, batch)
+            each.delete(1, gone)
+        within = np.array(sorted(rng.sample(range(400), 90)))
+        some = np.array(sorted(rng.sample(within.tolist(), 30)))
+        for _ in range(3):
+            query = " ".join(rng.choices([*told, "unheard"], k=6))
+            found = index.search(1, query, limit=20, within=within)
+            # The other index sees another array each time, so it keeps no part of the cube.
+            assert found == fresh.search(1, query, limit=20, within=within.copy())
+            assert index.scores(1, query, some).tolist() == fresh.scores(1, query, some).tolist()
+            for mine, theirs in zip(
+                index.counts(1, query, some), fresh.counts(1, query, some.copy()), strict=True
+            ):
+                assert np.array_equal(mine, theirs)
+            everywhere = [p for p in index.search(1, query, limit=500) if p.item in within]
+            assert everywhere[:20] == found

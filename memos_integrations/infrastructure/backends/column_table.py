@@ -187,13 +187,18 @@ class Table:
 
 def find(held: Rows, items: Rows) -> NDArray[np.int64]:
     """The place of each item among the ascending ``held``; -1 where it is not."""
-    if not len(held):
+    size = len(held)
+    if not size or not len(items):
         return np.full(len(items), -1, np.int64)
-    if held[-1] - held[0] == len(held) - 1:  # no gaps, as in the one cube of a file
+    if held[-1] - held[0] == size - 1:  # no gaps, as in the one cube of a file
         at = items - held[0]
-        return np.where((at >= 0) & (at < len(held)), at, -1)
-    at = np.minimum(np.searchsorted(held, items), len(held) - 1)
-    return np.where(held[at] == items, at, -1)
+        if at.view(np.uint64).max() < size:  # below 0 is beyond all as well
+            return at
+        return np.where((at >= 0) & (at < size), at, -1)
+    at = np.searchsorted(held, items)
+    np.minimum(at, size - 1, out=at)
+    there = held[at] == items
+    return at if there.all() else np.where(there, at, -1)
 
 
 def identity(value: Any) -> Hashable:

@@ -61,6 +61,8 @@ class Columns:
     Facts (``drawn_from``) are not in the conversation: they stand at the end."""
     talk: int
     """How many rows of ``order`` belong to conversations (the rest are facts)."""
+    talked: bool
+    """Whether any row is of a session."""
     speaker: NDArray[np.int32]
     """Index into ``speakers``; -1 for none."""
     speakers: tuple[str, ...]
@@ -252,6 +254,7 @@ def as_columns(table: Table, before: Columns | None) -> Columns:
         place=place,
         order=order,
         talk=talk,
+        talked=bool((dense["conversation"] >= 0).any()),
         speaker=dense["called"],
         speakers=tuple(coder.called.values),
         role=dense["role"],

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memos_integrations.cube.ports import Proposal, Rows, TextEntry
-from memos_integrations.infrastructure.backends.lexical_snapshot import (
+from memos_integrations.infrastructure.backends.lexical_snapshot import Snapshot
+from memos_integrations.infrastructure.backends.postings import (
     DISTINCT,
     ITEM,
     K1,
@@ -23,10 +24,8 @@ from memos_integrations.infrastructure.backends.lexical_snapshot import (
     START,
     VERSION,
     B,
-    Flags,
     Floats,
     Ints,
-    Snapshot,
 )
 from memos_integrations.infrastructure.backends.words import tokens
 
@@ -152,7 +151,7 @@ class _Cube:
         self._base, self._lines = _no_postings(), _Table(_no_postings())
         self._starts = np.zeros(1, np.int64)
         self._slots: _Table[np.int64] = _Table(np.zeros((5, 0), np.int64))
-        self._alive: Flags = np.zeros(0, np.bool_)
+        self._alive: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._words = 0
         self.snapshot = self._snapshot()
 

@@ -7,10 +7,8 @@ in the order of the question's words, so the score of a text is the same to the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,154 +16,41 @@ from numpy.typing import NDArray
 from memos_integrations.cube.ports import Proposal, Rows
 from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.growing import runs
+from memos_integrations.infrastructure.backends.lexical_asked import Asked, Part
+from memos_integrations.infrastructure.backends.postings import (
+    DISTINCT,
+    ITEM,
+    K1,
+    LENGTH,
+    START,
+    B,
+    Floats,
+    Hits,
+    Ints,
+    Postings,
+    follow_on,
+    gains_of,
+    of_places,
+    picked,
+    sorted_lines,
+)
 from memos_integrations.infrastructure.backends.selection import (
     ascending,
     best_first,
     reached_by,
 )
-from memos_integrations.infrastructure.backends.words import tokens
-
-K1 = 1.2
-B = 0.75
 
 _MOST_GAINS = 1 << 22
 """Numbers kept per cube: 16 MiB."""
-
-ITEM, VERSION, LENGTH, START, DISTINCT = range(5)
-"""Rows of the table of slots: where the lines of a slot start, and how many they are."""
-
-Ints: TypeAlias = NDArray[np.int32]
-Floats: TypeAlias = NDArray[np.float32]
-Flags: TypeAlias = NDArray[np.bool_]
-Hits: TypeAlias = tuple[Rows, NDArray[np.integer], Ints]
-
-
-class Asked:
-    """A question looked up in one snapshot; kept, as the arms and signals ask it in turn."""
-
-    def __init__(self, shot: Snapshot, query: str) -> None:
-        self.query = query
-        self._shot = shot
-        words = dict.fromkeys(tokens(query))
-        self.terms = np.array([shot.vocabulary.get(word, -1) for word in words], np.int64)
-        self.terms[self.terms >= shot.terms] = -1
-        known = np.flatnonzero(self.terms >= 0)
-        self.numbers = np.zeros(shot.terms, np.int16 if len(words) < 2**15 - 1 else np.int32)
-        """Of each term of the cube: its place among the question's words, from 1; 0 for none."""
-        self.numbers[self.terms[known]] = known + 1
-        self._low, self._high = shot.stretches(self.terms)
-        self.postings = int((self._high - self._low).sum())
-        held = self._high - self._low + self._tail_counts[1:]
-        if shot.live < len(shot.alive):
-            held[known] -= shot.buried[self.terms[known]]
-        self.idf = np.log1p((shot.live - held + 0.5) / (held + 0.5))
-        self.worth = self.idf / (float(self.idf.sum()) or 1.0)
-        none = np.zeros(0, np.int64)
-        self._looked: tuple[Rows, Hits] = none, (none, none, np.zeros(0, np.int32))
-        """The most slots looked at so far, ascending, and what they hold."""
-
-    @cached_property
-    def _tail(self) -> tuple[Rows, NDArray[np.integer]]:
-        """Places in the tail that hold a word of the question, by word, and these words."""
-        return _by_word(self.numbers.take(self._shot.tail[0]))
-
-    @cached_property
-    def _tail_counts(self) -> NDArray[np.int64]:
-        return np.bincount(self._tail[1], minlength=len(self.terms) + 1)
-
-    @cached_property
-    def shares(self) -> Floats:
-        """Each slot's share of the most that the question could score; 0 for dead slots."""
-        shot = self._shot
-        places, numbers = self._tail
-        base, tail = shot.base, shot.tail
-        stretches = list(zip(self._low.tolist(), self._high.tolist(), strict=True))
-        slots = np.concatenate([*(base[1, a:b] for a, b in stretches), tail[1, places]])
-        young = _gains(tail[2, places], shot.norm[tail[1, places]])
-        gains = np.concatenate([*(shot.gains(a, b) for a, b in stretches), young])
-        worth = np.repeat(self.worth, self._high - self._low)
-        worth = np.concatenate((worth, self.worth[numbers - 1]))
-        worth *= gains
-        shares = np.bincount(slots, worth, len(shot.alive))
-        if shot.live < len(shares):
-            shares *= shot.alive
-        out: Floats = shares.astype(np.float32)
-        return out
-
-    def of(self, slots: Rows) -> Floats:
-        """The shares of these live slots alone, by the shorter way."""
-        if "shares" in self.__dict__ or not self._is_shorter(slots):
-            found: Floats = self.shares[slots]
-            return found
-        places, words, counts = self.hits(slots)
-        gains = _gains(counts, self._shot.norm[slots[places]])
-        out: Floats = np.bincount(places, self.worth[words] * gains, len(slots)).astype(np.float32)
-        return out
-
-    def _is_shorter(self, slots: Rows) -> bool:
-        return int(self._shot.slots[DISTINCT, slots].sum()) < self.postings
-
-    def hits(self, slots: Rows) -> Hits:
-        """Which slots hold which words how often: places in ``slots``, words, counts, by word."""
-        if not slots.size or not bool((slots[1:] > slots[:-1]).all()):
-            return self._hits(slots)
-        known, found = self._looked
-        at = find(known, slots)
-        if at.min() >= 0:
-            return _of_places(found, at, len(known))
-        found = self._hits(slots)
-        if len(slots) > len(known):
-            self._looked = slots, found
-        return found
-
-    def _hits(self, slots: Rows) -> Hits:
-        shot = self._shot
-        starts, distinct = shot.slots[START, slots], shot.slots[DISTINCT, slots]
-        terms, _, counts = shot.lines
-        lines: Rows | None = None
-        if _follow_on(starts, distinct):
-            stretch = slice(int(starts[0]), int(starts[-1] + distinct[-1]))
-            terms, counts = terms[stretch], counts[stretch]
-        else:
-            lines = runs(starts, distinct)
-            terms = terms.take(lines)
-        at, numbers = _by_word(self.numbers.take(terms))
-        owners = np.repeat(np.arange(len(slots)), distinct)[at]
-        return owners, numbers - 1, counts[at if lines is None else lines[at]]
-
-
-def _of_places(found: Hits, wanted: Rows, size: int) -> Hits:
-    """The hits in these of ``size`` places, which are numbered anew in their order."""
-    number = np.full(size, -1, np.int64)
-    number[wanted] = np.arange(len(wanted))
-    places = number[found[0]]
-    kept = np.flatnonzero(places >= 0)
-    return places[kept], found[1][kept], found[2][kept]
-
-
-def _follow_on(starts: Rows, counts: Rows) -> bool:
-    """Whether the lines of these slots are one stretch, as those of a conversation are."""
-    return len(starts) > 0 and bool((starts[1:] == starts[:-1] + counts[:-1]).all())
-
-
-def _by_word(numbers: NDArray[np.integer]) -> tuple[Rows, NDArray[np.integer]]:
-    """Places of the numbers above 0, by number and then by place; and these numbers."""
-    at = np.flatnonzero(numbers > 0)
-    found = numbers[at]
-    order = np.argsort(found, kind="stable")
-    return at[order], found[order]
-
-
-def _gains(counts: Ints, norm: NDArray[np.float64]) -> Floats:
-    """How much of a word's worth each count brings."""
-    gains: Floats = (counts / (counts + norm)).astype(np.float32)
-    return gains
+_MOST_PARTS = 8
+_MOST_LINES = 1 << 18
+"""Lines kept sorted of one part: 4 MiB, and 8 bytes a term of the cube."""
 
 
 class _Kept:
     """What readers work out about a snapshot and leave for the next one."""
 
-    __slots__ = ("asked", "buried", "by_item", "found", "gained", "gains", "norm")
+    __slots__ = ("asked", "buried", "by_item", "found", "gained", "gains", "norm", "parts", "tail")
 
     def __init__(self) -> None:
         self.gains: dict[int, Floats] = {}
@@ -176,6 +61,10 @@ class _Kept:
         self.by_item: tuple[Rows, Rows] | None = None
         self.buried: NDArray[np.int64] | None = None
         self.found: tuple[str, Rows | None, int, Rows, Floats] | None = None
+        self.parts: tuple[Part, ...] = ()
+        """Those asked last, the newest first."""
+        self.tail: Postings | None = None
+        """The lines of the tail by term, from the second question on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +82,7 @@ class Snapshot:
     """The same of all slots, slot by slot."""
     slots: Rows
     """Rows of ``ITEM`` to ``DISTINCT``."""
-    alive: Flags
+    alive: NDArray[np.bool_]
     live: int
     words: int
     """The length of all live slots together."""
@@ -219,35 +108,64 @@ class Snapshot:
 
     def _nearest(self, asked: Asked, limit: int, within: Rows | None) -> tuple[Rows, Floats]:
         if within is None:
-            shares = asked.shares
-            slots = _high(shares, limit)
-            shares = shares[slots]
+            slots = _high(asked.shares, limit)
+            shares = asked.shares[slots]
+            items = self.slots[ITEM, slots]
         else:
-            slots = self.slots_of(ascending(within))
-            slots = slots[slots >= 0]
-            shares = asked.of(slots)
-            hits = np.flatnonzero(shares > 0)
-            slots, shares = slots[hits], shares[hits]
-        best = best_first(shares, self.slots[ITEM, slots], limit)
+            part = self.part(within)
+            shares = asked.of_part(part)
+            hits = np.flatnonzero(shares)
+            slots, shares, items = part.slots[hits], shares[hits], part.items[hits]
+        best = best_first(shares, items, limit)
         return slots[best], shares[best]
 
+    def part(self, within: Rows) -> Part:
+        """The live ones of these items. Where they are asked again, their lines are sorted."""
+        for part in self.kept.parts:
+            if part.within is within:
+                if part.postings is None:
+                    part.postings = self._lines_by_term(part.slots)
+                return part
+        items = ascending(within)
+        slots = self.slots_of(items)
+        if slots.size and slots.min() < 0:
+            items, slots = items[slots >= 0], slots[slots >= 0]
+        part = Part(within, items, slots)
+        self.kept.parts = (part, *self.kept.parts[: _MOST_PARTS - 1])
+        return part
+
     def scores(self, query: str, items: Rows) -> Floats:
-        slots = self.slots_of(np.asarray(items, np.int64))
+        asked, items = self.asked(query), np.asarray(items, np.int64)
+        if asked.part is not None:
+            at = find(asked.part[0].items, items)
+            if at.size and at.min() >= 0:
+                found: Floats = asked.part[2][at]
+                return found
+        slots = self.slots_of(items)
         known = np.flatnonzero(slots >= 0)
         out = np.zeros(len(items), np.float32)
-        out[known] = self.asked(query).of(slots[known])
+        out[known] = asked.of(slots[known])
         return out
 
     def counts(self, query: str, items: Rows) -> tuple[Floats, Floats, Floats, float]:
         asked = self.asked(query)
+        (places, words, counts), known, slots = self._held_by(asked, items)
+        found = np.zeros((len(items), len(asked.terms)), np.float32)
+        found[places if known is None else known[places], words] = counts
+        lengths = np.zeros(len(items), np.float32)
+        lengths[slice(None) if known is None else known] = self.slots[LENGTH, slots]
+        return found, asked.idf.astype(np.float32), lengths, self.words / max(self.live, 1)
+
+    def _held_by(self, asked: Asked, items: Rows) -> tuple[Hits, Rows | None, Rows]:
+        """The hits in those of the items that are held, their places (``None``: all), slots."""
+        if asked.part is not None and bool((items[1:] > items[:-1]).all()):
+            part, hits, _ = asked.part
+            at = find(part.items, items)
+            if at.size and at.min() >= 0:
+                return of_places(hits, at, len(part.items)), None, part.slots[at]
         slots = self.slots_of(items)
         known = np.flatnonzero(slots >= 0)
-        places, words, counts = asked.hits(slots[known])
-        found = np.zeros((len(items), len(asked.terms)), np.float32)
-        found[known[places], words] = counts
-        lengths = np.zeros(len(items), np.float32)
-        lengths[known] = self.slots[LENGTH, slots[known]]
-        return found, asked.idf.astype(np.float32), lengths, self.words / max(self.live, 1)
+        return asked.hits(slots[known]), known, slots[known]
 
     def held(self) -> dict[int, int]:
         items, versions = self.slots[:LENGTH, self.alive].tolist()
@@ -257,8 +175,32 @@ class Snapshot:
         """The question looked up, anew only where the last one was another."""
         last = self.kept.asked
         if last is None or last.query != query:
+            if last is not None and self.kept.tail is None:
+                terms, owners, counts = self.tail
+                self.kept.tail = sorted_lines(terms, owners, counts, self.norm, known=self.terms)
             last = self.kept.asked = Asked(self, query)
         return last
+
+    def numbers_of(self, words: Iterable[str]) -> Rows:
+        """The term of each word; ``terms``, which stands for none, where no text holds it."""
+        known, none = self.vocabulary.get, self.terms
+        return np.array([min(known(word, none), none) for word in words], np.int64)
+
+    def where_lines(self, slots: Rows) -> tuple[slice | Rows, Rows]:
+        """Where the lines of these slots stand, slot by slot, and how many each has."""
+        starts, distinct = self.slots[START, slots], self.slots[DISTINCT, slots]
+        if follow_on(starts, distinct):
+            return slice(int(starts[0]), int(starts[-1] + distinct[-1])), distinct
+        return runs(starts, distinct), distinct
+
+    def _lines_by_term(self, slots: Rows) -> Postings | None:
+        """The lines of these slots; ``None`` where they are too many to keep."""
+        if int(self.slots[DISTINCT, slots].sum()) > _MOST_LINES:
+            return None
+        where, distinct = self.where_lines(slots)
+        owners = np.repeat(np.arange(len(slots)), distinct)
+        terms, counts = picked(self.lines[0], where), picked(self.lines[2], where)
+        return sorted_lines(terms, owners, counts, self.norm[slots], known=self.terms)
 
     @property
     def norm(self) -> NDArray[np.float64]:
@@ -273,7 +215,7 @@ class Snapshot:
         """What this stretch of the base brings; kept, as questions share words."""
         gains = self.kept.gains.get(low)
         if gains is None or len(gains) != high - low:
-            gains = _gains(self.base[2, low:high], self.norm[self.base[1, low:high]])
+            gains = gains_of(self.base[2, low:high], self.norm[self.base[1, low:high]])
             if self.kept.gained + len(gains) <= _MOST_GAINS:
                 self.kept.gained += len(gains)
                 self.kept.gains[low] = gains
@@ -286,7 +228,8 @@ class Snapshot:
         if buried is None:
             dead = np.flatnonzero(~self.alive)
             lines = runs(self.slots[START, dead], self.slots[DISTINCT, dead])
-            buried = self.kept.buried = np.bincount(self.lines[0].take(lines), None, self.terms)
+            terms = self.lines[0].take(lines)
+            buried = self.kept.buried = np.bincount(terms, minlength=self.terms + 1)
         return buried
 
     def slots_of(self, items: Rows) -> Rows:
@@ -300,11 +243,10 @@ class Snapshot:
         at = find(table[0], items)
         return np.where(at >= 0, table[1][at], -1) if len(table[1]) else at
 
-    def stretches(self, terms: Rows) -> tuple[Rows, Rows]:
-        """Where the base holds these terms: from, to."""
+    def bounds(self, terms: Rows) -> tuple[Rows, Rows]:
+        """From where to where the base holds the lines of each term."""
         last = len(self.starts) - 1
-        terms = np.where((terms >= 0) & (terms < last), terms, last)
-        return self.starts[terms], self.starts[np.minimum(terms + 1, last)]
+        return self.starts[np.minimum(terms, last)], self.starts[np.minimum(terms + 1, last)]
 
 
 def _high(shares: Floats, limit: int) -> Rows:

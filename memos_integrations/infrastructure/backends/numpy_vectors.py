@@ -111,12 +111,23 @@ class NumpyVectors:
         shot = self._cubes.get(cube)
         query = _question(vector, shot)
         asked = np.asarray(items, dtype=np.int64)
+        places = np.full(len(asked), -1) if shot is None else find(shot.items, asked)
+        if shot is not None and places.size and places.min() >= 0:
+            return shot.scores(query, places)
         out = np.full(len(asked), np.nan, dtype=np.float32)
         if shot is not None:
-            places = find(shot.items, asked)
             known = np.flatnonzero(places >= 0)
             out[known] = shot.scores(query, places[known])
         return out
+
+    def holds(self, cube: int, items: Sequence[int]) -> list[bool]:
+        """Whether each of these items has a vector."""
+        shot = self._cubes.get(cube)
+        if shot is None:
+            return [False] * len(items)
+        places = find(shot.items, np.asarray(items, np.int64))
+        held: list[bool] = (places >= 0).tolist()
+        return held
 
     def versions(self, cube: int) -> Mapping[int, int]:
         """Item -> version of everything held, as a copy."""
@@ -146,8 +157,11 @@ def stacked(vectors: Sequence[Vector]) -> Matrix:
 
 def finite(values: object) -> NDArray[np.float32]:
     """``values`` as a float32 array without nan and infinity. Raises ``InvalidInput``."""
-    with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused
-        out = np.asarray(values, dtype=np.float32)
+    if type(values) is np.ndarray and values.dtype == np.float32:
+        out: NDArray[np.float32] = values
+    else:
+        with np.errstate(over="ignore"):  # a float64 too large becomes inf, which is refused
+            out = np.asarray(values, dtype=np.float32)
     if not np.isfinite(out).all():
         raise InvalidInput("a vector holds nan or infinity")
     return out

@@ -82,8 +82,8 @@ class PartVectors:
         known = np.flatnonzero(places >= 0)
         if not known.size or shot.matrix.shape[1] != len(vector):
             return bare, sentence
-        counts = shot.counts[places[known]]
-        rows = runs(shot.starts[places[known]], counts)
+        starts, counts = shot.starts[places[known]], shot.counts[places[known]]
+        rows = starts if int(counts.max()) == 1 else runs(starts, counts)
         close, whole = dots(shot.matrix.take(rows, axis=0), vector), shot.bare[rows]
         bare[np.repeat(known, counts)[whole]] = close[whole]
         if not whole.all():

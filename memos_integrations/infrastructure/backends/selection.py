@@ -33,9 +33,11 @@ def best_first(scores: NDArray[_Float], items: Rows, limit: int) -> Rows:
     picked = np.arange(len(scores))
     if len(scores) > limit:
         last = np.partition(scores, -limit)[-limit]
-        above, level = np.flatnonzero(scores > last), np.flatnonzero(scores == last)
-        room = limit - len(above)
-        picked = np.append(above, level[np.argpartition(items[level], room - 1)[:room]])
+        picked = np.flatnonzero(scores >= last)
+        if len(picked) > limit:
+            above, level = np.flatnonzero(scores > last), np.flatnonzero(scores == last)
+            room = limit - len(above)
+            picked = np.append(above, level[np.argpartition(items[level], room - 1)[:room]])
     return picked[np.lexsort((items[picked], -scores[picked]))]
 
 

@@ -35,9 +35,11 @@ NONE: Final[Rows] = np.empty(0, dtype=np.int64)
 class _Kept:
     """What readers work out about a snapshot and leave for the next one."""
 
-    __slots__ = ("scored",)
+    __slots__ = ("places", "scored")
 
     def __init__(self) -> None:
+        self.places: tuple[Rows, Rows] | None = None
+        """The items that were asked about last, and their directory places."""
         self.scored: tuple[bytes, Rows | None, NDArray[np.float32]] | None = None
         """The last question, directory places (``None``: all), and their exact scores."""
 
@@ -66,7 +68,7 @@ class Snapshot:
         self, query: Vector, *, limit: int, within: Rows | None
     ) -> tuple[Rows, NDArray[np.float32]]:
         """Directory places of the highest scores, best first, ties by lower item; and these."""
-        places = None if within is None else _places(self, ascending(within))
+        places = None if within is None else _places(self, within)
         if limit < 1 or (places is not None and not places.size):
             return NONE, np.empty(0, np.float32)
         quick, exact = _quick_scores(self, query, places)
@@ -90,9 +92,13 @@ class Snapshot:
         return _cosines(self, self.rows[places], query)
 
 
-def _places(shot: Snapshot, items: Rows) -> NDArray[np.int64]:
-    places = find(shot.items, items)
-    return places if not places.size or places.min() >= 0 else places[places >= 0]
+def _places(shot: Snapshot, within: Rows) -> NDArray[np.int64]:
+    last = shot.kept.places
+    if last is None or last[0] is not within:
+        places = find(shot.items, ascending(within))
+        held = places if not places.size or places.min() >= 0 else places[places >= 0]
+        last = shot.kept.places = within, held
+    return last[1]
 
 
 def _quick_scores(

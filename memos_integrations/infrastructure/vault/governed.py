@@ -159,8 +159,13 @@ class Governed:
     def named_by_rules(self) -> bool:
         """Whether any rule, also one that has expired, names this principal or a role of it."""
         if self._named is None:
-            found = self._connection.execute(_NAMED, self._bindings(None)).fetchone()
-            self._named = found is not None
+            tenant = self._asking.principal.tenant
+            run = self._connection.execute
+            # Most tenants have no rule at all, which is told in a tenth of the time.
+            self._named = (
+                run(_ANY_RULE, (tenant,)).fetchone() is not None
+                and run(_NAMED, self._bindings(None)).fetchone() is not None
+            )
         return self._named
 
     def _ruleless(self, cube: Cube) -> Gate:
@@ -346,9 +351,10 @@ class Governed:
         if self._bound is None:
             self._bound = self._asking.bindings(None)
         cubes = None if cids is None else json.dumps(sorted(set(cids)))
-        return {**self._bound, "cubes": cubes}
+        return self._bound | {"cubes": cubes}
 
 
+_ANY_RULE = "SELECT 1 FROM access WHERE tenant = ? LIMIT 1"
 _NAMED = """
 SELECT 1 FROM json_each(:subjects) s CROSS JOIN access a ON a.tenant = :tenant
 AND a.subject_kind = json_extract(s.value, '$[0]') AND a.subject = json_extract(s.value, '$[1]')

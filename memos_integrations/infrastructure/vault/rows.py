@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from memos_integrations.cube.acl import Principal, Trust, Visibility
 from memos_integrations.cube.embedded import is_given
@@ -103,10 +102,11 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
     read = _loads if cleared else _loads_masked
     return _built(
         MemoryItem,
+        _ITEM_FIELDS,
         {
             "text": text,
-            "data": read(row.data),
-            "blobs": tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
+            "data": None if row.data is None else read(row.data),
+            "blobs": () if row.blobs is None else tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
             "header": _header(row, read, redacted=text != (row.text or "")),
         },
     )
@@ -126,44 +126,43 @@ def may_have_vector(row: Stored, principal: Principal) -> bool:
 
 
 def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -> Header:
+    recorded, time, valid_from = row.recorded, row.time, row.valid_from
     created = from_micros(row.created)
-    # Most memories were never changed, and tell of the moment they were told in.
-    same = {row.created: created}
+    said = created if time == row.created else from_micros(time)
     return _built(
         Header,
+        _HEADER_FIELDS,
         {
             "id": row.id,
             "cube": row.path,
             "kind": _KINDS[row.kind],
             "memory_type": _TYPES[row.memory_type],
             "created": created,
-            "updated": same.get(row.recorded) or from_micros(row.recorded),
-            "time": same.get(row.time) or from_micros(row.time),
-            "valid_from": same.get(row.valid_from) or from_micros(row.valid_from),
-            "valid_to": _when(row.valid_to),
+            "updated": created if recorded == row.created else from_micros(recorded),
+            "time": said,
+            "valid_from": said if valid_from == time else from_micros(valid_from),
+            "valid_to": None if row.valid_to is None else from_micros(row.valid_to),
             "role": row.role,
             "speaker": row.speaker,
             "conversation": row.conversation,
             "agent": row.agent,
             "origin": _ORIGINS[row.origin],
             "source": row.source,
-            "provenance": tuple(
-                ProvenanceStep.model_validate(s) for s in read(row.provenance) or ()
-            ),
+            "provenance": () if row.provenance is None else _steps(row.provenance, read),
             "model": row.model,
-            "tags": tuple(read(row.tags) or ()),
-            "info": read(row.info) or {},
+            "tags": () if row.tags is None else tuple(read(row.tags) or ()),
+            "info": {} if row.info is None else read(row.info) or {},
             "embedding": row.embedding,
             "owner": row.owner,
             "visibility": _VISIBILITIES[row.visibility],
-            "labels": tuple(_loads(row.labels) or ()),
+            "labels": () if row.labels is None else tuple(_loads(row.labels) or ()),
             "trust": _TRUSTS[row.trust],
-            "expires": _when(row.expires),
+            "expires": None if row.expires is None else from_micros(row.expires),
             "legal_hold": bool(row.legal_hold),
             "quarantined": bool(row.quarantined),
             "redacted": redacted,
             "usage_count": row.usage_count,
-            "last_used": _when(row.last_used),
+            "last_used": None if row.last_used is None else from_micros(row.last_used),
             "priority": float(row.priority),
             "confidence": float(row.confidence),
             "state": _STATES[row.state],
@@ -174,6 +173,17 @@ def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -
             "storage_mode": _MODES[row.storage_mode],
         },
     )
+
+
+_ITEM_FIELDS = frozenset(MemoryItem.model_fields)
+_HEADER_FIELDS = frozenset(Header.model_fields)
+_STEPS = TypeAdapter(tuple[ProvenanceStep, ...] | None)
+
+
+def _steps(text: str, read: Callable[[str | None], Any]) -> tuple[ProvenanceStep, ...]:
+    """The steps of their JSON, read and checked in one go where nothing has to be masked."""
+    steps = _STEPS.validate_json(text) if read is _loads else _STEPS.validate_python(read(text))
+    return steps or ()
 
 
 _KINDS = {each.value: each for each in Kind}
@@ -187,7 +197,7 @@ _TRUSTS = {each.value: each for each in Trust}
 M = TypeVar("M", bound=BaseModel)
 
 
-def _built(model: type[M], values: dict[str, Any]) -> M:
+def _built(model: type[M], fields: frozenset[str], values: dict[str, Any]) -> M:
     """The model of values that the vault itself wrote and typed: nothing is validated again.
 
     What ``model_construct`` does, without its walk over aliases and defaults; every field of the
@@ -195,14 +205,10 @@ def _built(model: type[M], values: dict[str, Any]) -> M:
     """
     made = model.__new__(model)
     object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", set(values))
+    object.__setattr__(made, "__pydantic_fields_set__", set(fields))
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made
-
-
-def _when(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
 
 
 _read = json.JSONDecoder().decode  # what json.loads comes to

@@ -75,10 +75,10 @@ class NeighbourArm:
 
     def propose(self, query: Query, space: Space, room: Room, *, limit: int) -> Rows:
         columns = space.columns(room.cube)
-        if columns is None:
+        if columns is None or not columns.talked:
             return _NOTHING
         rows = columns.rows(_sharing_words(query, space, room, limit)[: self._SEEDS])
-        rows = rows[columns.session[rows] >= 0] if len(columns.items) else rows
+        rows = rows[columns.session[rows] >= 0]
         if not len(rows):
             return _NOTHING
         near = np.unique(columns.beside(rows, self._STEPS))

@@ -7,9 +7,11 @@ embedded on the spot into this process's index. The fine stage keeps its own vec
 from __future__ import annotations
 
 import json
+from heapq import nlargest
 from typing import TypeAlias
 
 from memos_integrations.cube.ports import Embedder, VectorEntry
+from memos_integrations.infrastructure.backends.numpy_vectors import NumpyVectors
 from memos_integrations.infrastructure.vault.indexed_text import indexed_text
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.search_space import Space
@@ -44,20 +46,24 @@ class FreshVectors:
 def _without_vector(space: Space, cube: int, rows: list[_Row]) -> list[_Row]:
     if not rows or space.vectors is None:
         return rows
-    held = space.vectors.versions(cube)
-    return [row for row in rows if row[0] not in held]
+    if isinstance(space.vectors, NumpyVectors):
+        held = space.vectors.holds(cube, [row[0] for row in rows])
+        return [row for row, there in zip(rows, held, strict=True) if not there]
+    versions = space.vectors.versions(cube)
+    return [row for row in rows if row[0] not in versions]
 
 
 def _waiting(reading: Reading, cube: int) -> list[_Row]:
     tasks = reading.connection.execute(
-        "SELECT payload FROM task WHERE state IN ('waiting', 'running') AND cid = ? "
-        "ORDER BY tid DESC LIMIT 8",
+        # The numbers first: to sort payloads of thousands of items would take longer than a search.
+        "SELECT payload FROM task WHERE tid IN (SELECT tid FROM task WHERE "
+        "state IN ('waiting', 'running') AND cid = ? ORDER BY tid DESC LIMIT 8)",
         (cube,),
     ).fetchall()
     if not tasks:
         return []
     items = [n for (payload,) in tasks for n in json.loads(payload).get("items", [])]
-    newest = sorted(items, reverse=True)[:_MAX_EMBEDDED]
+    newest = nlargest(_MAX_EMBEDDED, items)
     return reading.connection.execute(
         "SELECT v.iid, v.version, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
         "FROM version v JOIN content t ON t.tid = v.tid LEFT JOIN embedding e ON e.tid = v.tid "

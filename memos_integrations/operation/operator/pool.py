@@ -63,6 +63,12 @@ class Pool:
         return self.columns.rows(self.items)
 
     @cached_property
+    def held(self) -> NDArray[np.bool_] | None:
+        """Which items have a row; ``None`` where all have."""
+        held = self.rows >= 0
+        return None if held.all() else held
+
+    @cached_property
     def wants_advice(self) -> bool:
         return self.query.wants_advice
 
@@ -118,7 +124,8 @@ class Pool:
         else:
             terms, idf, length, average = text.counts(self.cube, self.query.text, self.items)
         norm = K1 * (1 - B + B * length / max(average * (2 * _WINDOW + 1), 1e-9))
-        share = (terms / (terms + norm[:, None] + 1e-9)) @ idf
+        # No divisor is 0, as the norm is at least K1 * (1 - B).
+        share = np.divide(terms, terms + norm[:, None], out=terms) @ idf
         window: Floats = (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
         return window
 
@@ -149,7 +156,7 @@ class Pool:
         """Shape (2 * REACH + 1, items): the row so many turns before, its own in the middle, and
         after it in its session; -1 for none. Shape (1, items) where nothing is of a session."""
         columns, rows = self.columns, self.rows
-        if columns is None or not bool((columns.session[rows] >= 0).any()):
+        if columns is None or not columns.talked or not (columns.session[rows] >= 0).any():
             return rows[None]
         around = columns.beside(np.maximum(rows, 0), _STEPS)
         around[:, rows < 0] = -1

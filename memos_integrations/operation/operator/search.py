@@ -264,8 +264,13 @@ class MemOperator:
 
 def _each_once(proposed: Sequence[Rows]) -> Rows:
     """The items of all arms, ascending."""
-    items = np.sort(np.concatenate(proposed)) if proposed else np.zeros(0, np.int64)
-    return items[np.diff(items, prepend=-1) > 0]
+    if not proposed:
+        return np.zeros(0, np.int64)
+    items = np.concatenate(proposed)
+    items.sort()
+    first = np.ones(len(items), np.bool_)
+    np.not_equal(items[1:], items[:-1], out=first[1:])
+    return items[first]
 
 
 def _merged(parts: Sequence[Ranked], *, signals: int) -> Ranked:

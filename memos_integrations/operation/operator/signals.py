@@ -111,12 +111,12 @@ def _assistant(pool: Pool) -> Floats | None:
 def _marked(pool: Pool, mark: Mark) -> Floats | None:
     if pool.columns is None:
         return None
-    return _of_rows(pool, pool.columns.marks.take(pool.rows) & mark.value > 0)
+    return _of_rows(pool, pool.columns.marks.take(pool.rows) & int(mark) > 0)
 
 
 def _of_rows(pool: Pool, flags: NDArray[np.bool_]) -> Floats:
     """1 where the flag of the memory's row is set; 0 where it has no row."""
-    return (flags & (pool.rows >= 0)).astype(np.float32)
+    return (flags if pool.held is None else flags & pool.held).astype(np.float32)
 
 
 def _graph(pool: Pool) -> Floats | None:
