@@ -61,6 +61,7 @@ from memos_integrations.interface.governance_verbs import GovernanceVerbs
 from memos_integrations.interface.graph_verbs import GraphVerbs
 from memos_integrations.interface.hot_lines import HotLines
 from memos_integrations.interface.import_verb import ImportVerb
+from memos_integrations.interface.memory_part import written_for
 from memos_integrations.interface.organise_verbs import OrganiseVerbs
 from memos_integrations.interface.portability import PortabilityVerbs
 from memos_integrations.interface.pressure import Pressure
@@ -90,11 +91,15 @@ from memos_integrations.operation.operator.search import MemOperator
 from memos_integrations.operation.project_stage import ProjectStage
 from memos_integrations.operation.reading.marks import marks_of
 from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.placement import PlacementRules
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.scheduler import MemScheduler, Rules
 from memos_integrations.operation.scheduler.upkeep import SCHEDULE, ScheduleStage, Upkeep
+from memos_integrations.operation.transform.activation_executor import ActivationExecutor
 from memos_integrations.operation.transform.adapters import Adapters
 from memos_integrations.operation.transform.caches import Caches
+from memos_integrations.operation.transform.form_loop import FormLoop, FormWork
+from memos_integrations.operation.transform.parametric_executor import ParametricExecutor
 
 _log = logging.getLogger(__name__)
 
@@ -298,7 +303,6 @@ def _compose(
     organise = ConsolidateStage(vault, llm=model)
     images = ImageStage(vault, redaction, sight)
     counter = tokens or EstimatedTokens()
-    scheduler = MemScheduler(vault, rules=_rules(settings))
     lines = HotLines(counter, max_bytes=settings.hot_bytes)
     caches = Caches(
         vault,
@@ -314,7 +318,23 @@ def _compose(
         disk_bytes=settings.adapter_disk_bytes,
         most_resident=settings.resident_adapters,
         starts=settings.worker,
+        also=lambda teaching: work.handlers(teaching),  # noqa: PLW0108  -- made below
     )
+    work = FormWork(
+        vault,
+        caches,
+        written_for,
+        stable_seconds=settings.learn_after_seconds,
+        train_seconds=settings.form_seconds,
+        withdraw=lambda adapter, why: adapters.withdraw(adapter, why=why),
+    )
+    forms = FormLoop(
+        vault,
+        adapters.hosts,
+        (ActivationExecutor(vault), ParametricExecutor(vault)),
+        notify=adapters.notify,
+    )
+    scheduler = MemScheduler(vault, rules=_rules(settings), forms=forms)
     for forgets in (lines.forget, caches.forget, adapters.forget):
         vault.on_erase(forgets)
     given = GivenVectors()
@@ -377,6 +397,11 @@ def _rules(settings: Settings) -> Rules:
             Allowance() if each is None else Allowance(bytes=each),
         ),
         work=Budget(Allowance(seconds=settings.form_seconds)),
+        placing=PlacementRules(
+            residence_seconds=settings.form_residence_seconds,
+            long_stable_seconds=settings.learn_after_seconds,
+        ),
+        kept=Budget(Allowance(bytes=settings.form_bytes, seconds=settings.form_seconds)),
     )
 
 
