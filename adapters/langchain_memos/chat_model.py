@@ -1,13 +1,14 @@
 """A local model as a LangChain chat model that has memory for its context, and not to read again.
 
 Called by chains and agents, calls ``MOS.activated``: the memories of whoever asks stand before the
-conversation, from a KV-cache where they were computed before.
+conversation, from a KV-cache where they were computed before. Or ``MOS.adapted``: what was learnt
+of them answers from the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -33,7 +34,9 @@ from langchain_memos.local_turns import turns_of
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import Pieces, generate
 from memos_integrations.interface.activation_verbs import Activated, control_tokens
+from memos_integrations.interface.local_prompt import LocalPrompt, adapted_prompt, of_cache
 from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.one_thread import in_one_thread
 from memos_integrations.interface.scope import CubeName
 
 
@@ -45,7 +48,14 @@ class MemOSChatModel(BaseChatModel):
     that came from the cache as ``cache_read``. Tools are told and called in the form of the Hermes
     models. With ``keep_turns`` a thread (``thread_id`` of the run) goes on where its last turn
     ended; what it has written to memory itself is left out then, as its turns are in the prompt.
-    Needs the extra ``activation``. Raises what ``MOS.activated`` raises.
+
+    ``parametric`` is the name under which the model is hosted (``MOS.host_model``): for each call
+    the memories found for the last question then decide whether an adapter that has learnt them
+    answers, they stand in the prompt as text, or the base answers alone. ``response_metadata`` says
+    which (``memory_form``, ``memory_adapter``, ``memory_why``) and which memories were text.
+
+    Needs the extra ``activation``, or ``parametric``. Raises what ``MOS.activated`` raises, or
+    ``MOS.adapted``.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -57,6 +67,7 @@ class MemOSChatModel(BaseChatModel):
     agent: str | None = None
     cube: CubeName | Sequence[CubeName] | None = None
     keep_turns: bool = False
+    parametric: str | None = None
     max_new_tokens: int = Field(default=256, ge=1)
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Further ones of ``model.generate``, such as ``temperature``."""
@@ -139,6 +150,8 @@ class MemOSChatModel(BaseChatModel):
         For the time in which the tool runs. Returns how many tokens are ready; what the call finds
         is never wrong, as what it needs is compared with what is there.
         """
+        if self.parametric is not None:  # which memories, is known when it is asked
+            return 0
         waiting = [*messages, ToolMessage("", tool_call_id="")]
         with self._activated(waiting, self._asker(config), tools) as given:
             return given.cached_tokens + given.computed_tokens
@@ -153,12 +166,12 @@ class MemOSChatModel(BaseChatModel):
         tools: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ) -> ChatResult:
-        with self._activated(messages, asker or self._asker(None), tools) as given:
-            done = generate(self.model, self.tokenizer, given.inputs, self._options(stop, kwargs))
+        with self._prompted(messages, asker or self._asker(None), tools) as given:
+            done = generate(given.model, self.tokenizer, given.inputs, self._options(stop, kwargs))
             given.keep(done.ids)
         said = read(done.text) if tools else Said(done.text)
         message = said.message(
-            usage_metadata=_usage(given, len(done.ids)), response_metadata=_told(given)
+            usage_metadata=_usage(given, len(done.ids)), response_metadata=given.told
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -176,14 +189,44 @@ class MemOSChatModel(BaseChatModel):
             done = self._generate(messages, stop, None, asker=asker, tools=tools, **kwargs)
             yield _whole(done, run_manager)
             return
-        with self._activated(messages, asker or self._asker(None), ()) as given:
-            options = self._options(stop, kwargs)
-            with closing(Pieces(self.model, self.tokenizer, given.inputs, options)) as said:
-                yield from _chunks(said, run_manager)
-                given.keep(said.ids)
-        usage, told = _usage(given, len(said.ids)), _told(given)
-        last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=told)
+        who, options = asker or self._asker(None), self._options(stop, kwargs)
+        said = self._said(messages, who, options)
+        if self.parametric is not None:  # a hosted model is held by one thread
+            said = in_one_thread(lambda: self._said(messages, who, options))
+        with closing(said):
+            for chunk in said:
+                if run_manager is not None and chunk.text:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+
+    def _said(
+        self, messages: Sequence[BaseMessage], who: Asker, options: Mapping[str, Any]
+    ) -> Generator[ChatGenerationChunk]:
+        """The answer piece by piece; the last chunk tells of the call."""
+        with (
+            self._prompted(messages, who, ()) as given,
+            closing(Pieces(given.model, self.tokenizer, given.inputs, options)) as said,
+        ):
+            for piece in said:
+                yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
+            given.keep(said.ids)
+        usage = _usage(given, len(said.ids))
+        last = AIMessageChunk(content="", usage_metadata=usage, response_metadata=given.told)
         yield ChatGenerationChunk(message=last)
+
+    @contextmanager
+    def _prompted(
+        self, messages: Sequence[BaseMessage], who: Asker, tools: Sequence[Mapping[str, Any]]
+    ) -> Generator[LocalPrompt]:
+        if self.parametric is None:
+            with self._activated(messages, who, tools) as given:
+                yield of_cache(self.model, given)
+            return
+        turns = turns_of(messages, tools=tools, control=control_tokens(self.tokenizer))
+        with adapted_prompt(
+            self.mos, self.parametric, turns, asker=who, cube=self.cube
+        ) as prompted:
+            yield prompted
 
     def _activated(
         self, messages: Sequence[BaseMessage], who: Asker, tools: Sequence[Mapping[str, Any]]
@@ -206,16 +249,6 @@ class MemOSChatModel(BaseChatModel):
         return options
 
 
-def _chunks(
-    said: Iterable[str], run_manager: CallbackManagerForLLMRun | None
-) -> Iterator[ChatGenerationChunk]:
-    for piece in said:
-        chunk = ChatGenerationChunk(message=AIMessageChunk(content=piece))
-        if run_manager is not None:
-            run_manager.on_llm_new_token(piece, chunk=chunk)
-        yield chunk
-
-
 def _whole(done: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> ChatGenerationChunk:
     """An answer as the only chunk of its stream."""
     message = done.generations[0].message
@@ -225,7 +258,7 @@ def _whole(done: ChatResult, run_manager: CallbackManagerForLLMRun | None) -> Ch
     return chunk
 
 
-def _usage(given: Activated, answered: int) -> UsageMetadata:
+def _usage(given: LocalPrompt, answered: int) -> UsageMetadata:
     return UsageMetadata(
         input_tokens=given.prompt_tokens,
         output_tokens=answered,
@@ -234,7 +267,3 @@ def _usage(given: Activated, answered: int) -> UsageMetadata:
             cache_read=given.cached_tokens, cache_creation=given.computed_tokens
         ),
     )
-
-
-def _told(given: Activated) -> dict[str, Any]:
-    return {"memory_ids": [item.id for item in given.items], "memory_cache": given.why}

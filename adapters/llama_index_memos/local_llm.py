@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import (
@@ -31,7 +31,9 @@ from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import Pieces, generate
 from memos_integrations.interface.activation_verbs import Activated
 from memos_integrations.interface.asker import Asker
+from memos_integrations.interface.local_prompt import LocalPrompt, adapted_prompt, of_cache
 from memos_integrations.interface.mos import MOS
+from memos_integrations.interface.one_thread import in_one_thread
 from memos_integrations.interface.scope import CubeName
 from memos_integrations.operation.transform.prompt import Question, Turn
 
@@ -53,8 +55,15 @@ class MemOSLLM(CustomLLM):
     ``cube`` names whose memories; without one it is their own cube. ``conversation`` names the one
     that ``chat`` leads: it goes on where its last turn ended, and what it has written to memory
     itself is left out, as its turns are in the prompt. ``additional_kwargs`` of an answer counts
-    the prompt's tokens and those that came from the cache. Needs the extra ``activation``. Raises
-    what ``MOS.activated`` raises.
+    the prompt's tokens and those that came from the cache.
+
+    ``parametric`` is the name under which the model is hosted (``MOS.host_model``): for each call
+    the memories found for the last question then decide whether an adapter that has learnt them
+    answers, they stand in the prompt as text, or the base answers alone. ``additional_kwargs`` says
+    which (``memory_form``, ``memory_adapter``, ``memory_why``) and which memories were text.
+
+    Needs the extra ``activation``, or ``parametric``. Raises what ``MOS.activated`` raises, or
+    ``MOS.adapted``.
     """
 
     max_new_tokens: int = Field(default=256, ge=1)
@@ -68,6 +77,7 @@ class MemOSLLM(CustomLLM):
     _asker: Asker = PrivateAttr()
     _cube: CubeName | Sequence[CubeName] | None = PrivateAttr()
     _conversation: str | None = PrivateAttr()
+    _parametric: str | None = PrivateAttr()
 
     def __init__(
         self,
@@ -79,12 +89,13 @@ class MemOSLLM(CustomLLM):
         agent: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
         conversation: str | None = None,
+        parametric: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._mos, self._model, self._tokenizer = mos, model, tokenizer
         self._asker, self._cube = Asker(user, agent), cube
-        self._conversation = conversation
+        self._conversation, self._parametric = conversation, parametric
 
     @classmethod
     def class_name(cls) -> str:
@@ -143,22 +154,42 @@ class MemOSLLM(CustomLLM):
         return await asyncio.to_thread(self.chat, messages, **kwargs)
 
     def _answer(self, asked: Question, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        with self._activated(asked) as active:
-            done = generate(self._model, self._tokenizer, active.inputs, self._options(given))
-            active.keep(done.ids)
-        return done.text, _told(active)
+        with self._prompted(asked) as prompt:
+            done = generate(prompt.model, self._tokenizer, prompt.inputs, self._options(given))
+            prompt.keep(done.ids)
+        return done.text, _told(prompt)
 
     def _pieces(
         self, asked: Question, given: dict[str, Any]
     ) -> Generator[tuple[str, str, dict[str, Any]]]:
-        text = ""
-        with self._activated(asked) as active:
-            told, options = _told(active), self._options(given)
-            with closing(Pieces(self._model, self._tokenizer, active.inputs, options)) as said:
-                for piece in said:
-                    text += piece
-                    yield text, piece, told
-                active.keep(said.ids)
+        if self._parametric is None:
+            return self._said(asked, given)
+        return in_one_thread(lambda: self._said(asked, given))  # a hosted model is held by one
+
+    def _said(
+        self, asked: Question, given: dict[str, Any]
+    ) -> Generator[tuple[str, str, dict[str, Any]]]:
+        text, options = "", self._options(given)
+        with (
+            self._prompted(asked) as prompt,
+            closing(Pieces(prompt.model, self._tokenizer, prompt.inputs, options)) as said,
+        ):
+            told = _told(prompt)
+            for piece in said:
+                text += piece
+                yield text, piece, told
+            prompt.keep(said.ids)
+
+    @contextmanager
+    def _prompted(self, asked: Question) -> Generator[LocalPrompt]:
+        if self._parametric is None:
+            with self._activated(asked) as given:
+                yield of_cache(self._model, given)
+            return
+        with adapted_prompt(
+            self._mos, self._parametric, asked, asker=self._asker, cube=self._cube
+        ) as prompted:
+            yield prompted
 
     def _activated(self, asked: Question) -> AbstractContextManager[Activated]:
         talk = None if isinstance(asked, str) else self._conversation
@@ -191,10 +222,6 @@ def _assistant(text: str) -> ChatMessage:
     return ChatMessage(role=MessageRole.ASSISTANT, content=text)
 
 
-def _told(active: Activated) -> dict[str, Any]:
-    return {
-        "prompt_tokens": active.prompt_tokens,
-        "cached_tokens": active.cached_tokens,
-        "memory_ids": [item.id for item in active.items],
-        "memory_cache": active.why,
-    }
+def _told(prompt: LocalPrompt) -> dict[str, Any]:
+    counted = {"prompt_tokens": prompt.prompt_tokens, "cached_tokens": prompt.cached_tokens}
+    return {**counted, **prompt.told}
