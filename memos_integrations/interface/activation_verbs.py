@@ -109,17 +109,12 @@ class ActivationVerbs(Verbs):
         ``InvalidInput`` where the memories are too many for a prompt, ``MissingExtra`` without
         torch.
         """
-        for each in [query] if isinstance(query, str) else [turn["content"] for turn in query]:
-            check_query(each, 1)
+        check_asked(query)
         whole(beams, "beams", least=1, most=1_000)
-        if composition not in get_args(CompositionName):
-            raise InvalidInput(f"composition must be one of {', '.join(get_args(CompositionName))}")
         turns = None if conversation is None else _turns(query, conversation, composition)
-        keeper = self._rooms.caches.keeper()
+        keeper, here = self._at(model, tokenizer, composition)
         from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
 
-        tenant = self._principal.tenant
-        here = transform.at(model, tokenizer, tenant=tenant, secret=self._secret(tenant))
         items = self._memories(user, agent, session, cube, filter)
         keep: Callable[[Sequence[int]], int] = _kept_nothing
         if composition == "exact":
@@ -127,7 +122,7 @@ class ActivationVerbs(Verbs):
             prompt = prompt_of(tokenizer, text, query, rendering=rendering)
             here = here.within({item.cube for item in items})
             if conversation is None or turns is None:
-                done = transform.prefill(keeper, here, prompt, _sources(items))
+                done = transform.prefill(keeper, here, prompt, sources_in(items))
             else:
                 talk = _talk(keeper, here, items, self._scope(user, agent).principal, conversation)
                 said = said_before(tokenizer, text, turns, prompt.tokens, rendering=rendering)
@@ -145,6 +140,16 @@ class ActivationVerbs(Verbs):
             done.why,
             keep,
         )
+
+    def _at(self, model: Any, tokenizer: Any, composition: CompositionName) -> tuple[Keeper, At]:
+        """Where caches are kept, and the model as it is now for this tenant."""
+        if composition not in get_args(CompositionName):
+            raise InvalidInput(f"composition must be one of {', '.join(get_args(CompositionName))}")
+        keeper = self._rooms.caches.keeper()
+        from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
+
+        tenant = self._principal.tenant
+        return keeper, transform.at(model, tokenizer, tenant=tenant, secret=self._secret(tenant))
 
     def _memories(
         self,
@@ -189,16 +194,14 @@ def _composed(
     rendering: Callable[[str, str], str] | None,
     kind: Literal["linked", "blend"],
 ) -> Prefilled:
-    """The memories cube by cube, in the order in which the cubes first speak."""
+    """The memories cube by cube."""
     from memos_integrations.operation.transform.composition import composed  # noqa: PLC0415
 
-    cubes: dict[str, list[MemoryItem]] = {}
-    for item in items:
-        cubes.setdefault(item.cube, []).append(item)
+    cubes = by_cube(items)
     control = control_tokens(tokenizer)
     texts = [memory_text(each, control) for each in cubes.values()]
     parts = parts_of(tokenizer, texts, query, rendering=rendering)
-    sources = {name: _sources(each) for name, each in cubes.items()}
+    sources = {name: sources_in(each) for name, each in cubes.items()}
     return composed(keeper, here, parts, sources, kind=kind)
 
 
@@ -213,7 +216,7 @@ def _talk(
     from memos_integrations.operation.transform.conversation import Conversation  # noqa: PLC0415
 
     name = tagged_digest({"user": who.user, "agent": who.agent, "conversation": conversation})
-    return Conversation(keeper, here, _sources(items), name)
+    return Conversation(keeper, here, sources_in(items), name)
 
 
 def _turns(query: Question, conversation: str, composition: str) -> Sequence[Turn]:
@@ -225,7 +228,25 @@ def _turns(query: Question, conversation: str, composition: str) -> Sequence[Tur
     return query
 
 
-def _sources(items: Sequence[MemoryItem]) -> tuple[Source, ...]:
+def check_asked(query: Question) -> None:
+    """Raises ``InvalidInput`` for a question, or a turn of a conversation, that is none."""
+    try:
+        said = [query] if isinstance(query, str) else [turn["content"] for turn in query]
+    except (TypeError, KeyError) as error:
+        raise InvalidInput("a query is a question, or turns with role and content") from error
+    for each in said:
+        check_query(each, 1)
+
+
+def by_cube(items: Sequence[MemoryItem]) -> dict[str, list[MemoryItem]]:
+    """The memories of each cube, in the order in which the cubes first speak."""
+    cubes: dict[str, list[MemoryItem]] = {}
+    for item in items:
+        cubes.setdefault(item.cube, []).append(item)
+    return cubes
+
+
+def sources_in(items: Sequence[MemoryItem]) -> tuple[Source, ...]:
     return tuple(Source(each.id, each.version) for each in items)
 
 

@@ -383,6 +383,7 @@ class AsyncMOS(AsyncReads[MOS]):
     consolidate = _offloaded(MOS.consolidate)
     records = _records(MOS.records)
     activated = _entered(MOS.activated)
+    activated_batch = _entered(MOS.activated_batch)
     adapted = _entered(MOS.adapted)
     routed = _offloaded(MOS.routed)
     host_model = _offloaded(MOS.host_model, "slow")

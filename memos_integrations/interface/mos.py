@@ -49,6 +49,7 @@ from memos_integrations.infrastructure.vault.vault import PROJECT, MemVault
 from memos_integrations.interface.adapter_files import AdapterFileVerbs
 from memos_integrations.interface.analytics_verbs import AnalyticsVerbs
 from memos_integrations.interface.base import Rooms
+from memos_integrations.interface.batch_verb import BatchVerb
 from memos_integrations.interface.cache_verbs import CacheVerbs
 from memos_integrations.interface.correct_verb import CorrectVerb
 from memos_integrations.interface.document_verbs import DocumentReads, DocumentVerbs
@@ -130,6 +131,7 @@ class MOS(
     GraphVerbs,
     AnalyticsVerbs,
     ServedVerbs,
+    BatchVerb,
     CacheVerbs,
     RoutedVerb,
     AdapterFileVerbs,

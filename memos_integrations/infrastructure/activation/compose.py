@@ -18,7 +18,12 @@ from typing import Any
 from memos_integrations.cube.errors import InvalidInput, MissingExtra
 from memos_integrations.infrastructure.activation.codec import Kept, Layer, ensure_supported, keep
 from memos_integrations.infrastructure.activation.errors import CacheUnsupported
-from memos_integrations.infrastructure.activation.forward import cache_name, empty_cache, extend
+from memos_integrations.infrastructure.activation.forward import (
+    cache_name,
+    empty_cache,
+    ensure_masks,
+    extend,
+)
 from memos_integrations.infrastructure.activation.identity import Digest
 
 try:
@@ -29,13 +34,11 @@ except ModuleNotFoundError as error:
 
 LINK_TOKENS = 8
 """Tokens at the beginning of each chunk that are computed anew."""
-_MASKING = ("eager", "sdpa")
-"""Attention kernels that take a mask of one's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A prompt of several chunks and a question, and its cache but for the last token."""
+    """A prompt of several chunks and a question, and the cache of all but its last token."""
 
     cache: Any
     tokens: tuple[int, ...]
@@ -64,8 +67,7 @@ def ensure_movable(model: Any) -> None:
         raise CacheUnsupported("sliding windows have let go of what would have to be moved")
     if not hasattr(_rotary(model), "inv_freq"):
         raise CacheUnsupported("its positions are no rotations of the keys, so no chunk can move")
-    if model.config._attn_implementation not in _MASKING:
-        raise CacheUnsupported(f"attention must be one of {', '.join(_MASKING)}")
+    ensure_masks(model)
 
 
 def encode(model: Any, tokens: Sequence[int], *, identity: Digest) -> tuple[Kept, float]:
@@ -86,8 +88,9 @@ def linked(
     """The prompt ``lead + chunks + question`` over caches encoded one by one.
 
     ``lead`` is how many tokens of each chunk are the common beginning; they stand in the prompt
-    once. With ``link_tokens=0`` chunks are only moved. Raises ``InvalidInput`` without chunks or
-    question, ``CacheUnsupported`` as ``ensure_movable``.
+    once. With ``link_tokens=0`` chunks are only moved. Without a question the cache holds the whole
+    prompt, and a token must follow before a model is asked. Raises ``InvalidInput`` without chunks,
+    ``CacheUnsupported`` as ``ensure_movable``.
     """
     placed = place(model, chunks, question, lead=lead)
     return compute(model, placed, _beginnings(placed, link_tokens))
@@ -95,13 +98,13 @@ def linked(
 
 def place(model: Any, chunks: Sequence[Kept], question: Sequence[int], *, lead: int) -> Placed:
     """The chunks behind each other, moved and not yet linked. Raises as ``linked``."""
-    if not chunks or not question:
-        raise InvalidInput("at least one chunk and one token of a question are needed")
+    if not chunks:
+        raise InvalidInput("at least one chunk is needed")
     if len({chunk.identity for chunk in chunks}) > 1:
         raise InvalidInput("the chunks were made by different models")
     ensure_movable(model)
     starts, tokens = _laid_out(chunks, lead)
-    layers = _moved(model, chunks, starts, lead, room=len(question) - 1)
+    layers = _moved(model, chunks, starts, lead, room=max(0, len(question) - 1))
     return Placed(tuple(tokens), tuple(starts), tuple(question), layers)
 
 

@@ -11,12 +11,16 @@ from inspect import signature
 from typing import Any
 
 from memos_integrations.cube.errors import MissingExtra
+from memos_integrations.infrastructure.activation.errors import CacheUnsupported
 
 try:
     import torch
     from transformers import DynamicCache
 except ModuleNotFoundError as error:
     raise MissingExtra("activation memory", "activation") from error
+
+_MASKING = ("eager", "sdpa")
+"""Attention kernels that take a mask of one's own."""
 
 
 def cache_name(model: Any) -> str:
@@ -27,6 +31,12 @@ def cache_name(model: Any) -> str:
 def empty_cache(model: Any) -> Any:
     """A cache of the model's own layers that has seen nothing."""
     return DynamicCache(config=model.config)
+
+
+def ensure_masks(model: Any) -> None:
+    """Raises ``CacheUnsupported`` where the attention kernel takes no mask of one's own."""
+    if model.config._attn_implementation not in _MASKING:
+        raise CacheUnsupported(f"attention must be one of {', '.join(_MASKING)}")
 
 
 def extend(model: Any, cache: Any, tokens: Sequence[int]) -> float:
