@@ -34,7 +34,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 
 from memos_integrations.cube.errors import NotFound
 from memos_integrations.infrastructure.vault.scrub import holds, vault_files
@@ -125,14 +125,19 @@ class _Fuse:
 
 def arm(point: str, moment: Moment, nth: int) -> None:
     """Make this process kill itself right before or after the ``nth`` passing of a point."""
+    arm_at(POINTS[point], moment, nth)
+    if point == "erase: rewrite":  # the file is only rewritten where words were left
+        importlib.import_module(f"{_VAULT}.scrub").__dict__["holds"] = _always
+
+
+def arm_at(place: str, moment: Moment, nth: int) -> None:
+    """As ``arm``, at a place of the code, written as in ``POINTS``."""
     fuse = _Fuse(nth)
-    module, _, name = POINTS[point].partition(":")
+    module, _, name = place.partition(":")
     if module == "sql":
         _arm_statements(name, moment, fuse)
     else:
         _arm_function(module, name, moment, fuse)
-    if point == "erase: rewrite":  # the file is only rewritten where words were left
-        importlib.import_module(f"{_VAULT}.scrub").__dict__["holds"] = _always
 
 
 def _always(*_: object) -> bool:
@@ -522,22 +527,25 @@ _JOBS: Mapping[str, Callable[[Mapping[str, Any]], int]] = {
 # -- starting children ----------------------------------------------------------------------------
 
 
-def serve() -> None:
+Job: TypeAlias = Callable[[Mapping[str, Any]], int]
+
+
+def serve(jobs: Mapping[str, Job] | None = None) -> None:
     """Fork a child per job read from standard input; answers with its number or its end."""
     for line in sys.stdin.buffer:
         job = json.loads(line)
-        answer = _fork(job) if "job" in job else os.waitpid(job["wait"], 0)[1]
+        answer = _fork(job, jobs or _JOBS) if "job" in job else os.waitpid(job["wait"], 0)[1]
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
-def _fork(job: Mapping[str, Any]) -> int:
+def _fork(job: Mapping[str, Any], jobs: Mapping[str, Job]) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        code = _JOBS[job["job"]](job)
+        code = jobs[job["job"]](job)
     except BaseException:  # noqa: BLE001  -- whatever it is, it is told and the child ends here
         traceback.print_exc()
     finally:
@@ -546,12 +554,15 @@ def _fork(job: Mapping[str, Any]) -> int:
 
 
 class Children:
-    """Starts child processes in milliseconds: one server imports everything once and forks."""
+    """Starts child processes in milliseconds: one server imports everything once and forks.
 
-    def __init__(self) -> None:
+    ``module`` is where its ``serve`` stands.
+    """
+
+    def __init__(self, module: str = __name__) -> None:
         path = os.pathsep.join(part for part in sys.path if part)
         self._server = subprocess.Popen(  # noqa: S603  -- this very interpreter
-            [sys.executable, "-c", f"from {__name__} import serve; serve()"],
+            [sys.executable, "-c", f"from {module} import serve; serve()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},

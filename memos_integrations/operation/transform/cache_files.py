@@ -1,14 +1,14 @@
 """The files of caches and their rows, held against each other; nothing here needs torch.
 
 Called by the disk tier and the facade. A file is written before the row that names it and removed
-after it, so a kill in between leaves a file without a name, which holds a prompt in disguise: it is
-known by its manifest, and goes with the next erase or repair.
+after it, so a kill in between leaves a file without a name, which holds a prompt in disguise. It is
+known by its manifest, and goes when the vault is opened again, and with the next erase or repair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,18 @@ from memos_integrations.cube.errors import HostileArchive, NotFound
 from memos_integrations.infrastructure.activation.errors import CacheRefused
 from memos_integrations.infrastructure.activation.identity import Digest
 from memos_integrations.infrastructure.activation.manifest import told_by
-from memos_integrations.infrastructure.durable_file import directory_lock, make_directory
+from memos_integrations.infrastructure.durable_file import (
+    NewFile,
+    directory_lock,
+    is_abandoned,
+    make_directory,
+    sync_directory,
+)
 from memos_integrations.infrastructure.vault import artifacts, cache_records
 from memos_integrations.infrastructure.vault.cache_records import FileRow
 from memos_integrations.infrastructure.vault.vault import MemVault
+
+_MARK = "writing-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,25 @@ class CacheFiles:
         self._vault = vault
         self._folder = folder
 
-    def writing(self) -> AbstractContextManager[None]:
-        """To be held while a file has no row yet, or its row is gone."""
-        return self._locked(shared=True)
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """To be held while a file has no row yet, or its row is gone: a kill leaves a mark."""
+        with self._locked(shared=True):
+            mark = NewFile(self._folder, prefix=_MARK)
+            try:
+                sync_directory(self._folder)
+                yield
+            finally:
+                mark.discard()
+
+    def recover(self) -> bool:
+        """Erase what killed writers left; whether there were any. Cheap where there were none."""
+        marks = [each for each in self._folder.glob(f"{_MARK}*") if is_abandoned(each)]
+        if marks:
+            self.sweep()
+        for each in marks:
+            each.unlink(missing_ok=True)
+        return bool(marks)
 
     def discard(self, keys: Sequence[Digest] | None) -> int:
         """Take out these, or all that were withdrawn, with their files; the files that went."""

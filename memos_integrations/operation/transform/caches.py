@@ -38,6 +38,7 @@ class Caches:
         self._keeper: Keeper | None = None
         self._folder = Path(f"{vault.path}.kv")
         self._files = CacheFiles(vault, self._folder)
+        self._files.recover()
         self._uses = UseLog(vault)
         self.shelf: Shelf[Any] = Shelf(memory_bytes)
 
