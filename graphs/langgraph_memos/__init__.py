@@ -12,6 +12,7 @@ try:
     from langgraph_memos.approval import Hold
     from langgraph_memos.budget import MemoryBudget, Offer, budget_left, choose
     from langgraph_memos.consolidate import ConsolidateNode
+    from langgraph_memos.distil import DistilNode
     from langgraph_memos.drain import MemoryDrain, flush_memory
     from langgraph_memos.forms import injection, text_offers
     from langgraph_memos.graphs import consolidation_graph, memory_agent, memory_graph
@@ -44,6 +45,7 @@ __all__ = [
     "Answer",
     "AnswerNode",
     "ConsolidateNode",
+    "DistilNode",
     "Hold",
     "IndexEmbedder",
     "Mark",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langgraph_memos.answer import UNKNOWN, AnswerNode
 from langgraph_memos.consolidate import ConsolidateNode
+from langgraph_memos.distil import DistilNode
 from langgraph_memos.graphs import memory_graph
 from langgraph_memos.model import ModelNode
 from langgraph_memos.prefetch import PrefetchNode
@@ -15,6 +16,7 @@ __all__ = [
     "UNKNOWN",
     "AnswerNode",
     "ConsolidateNode",
+    "DistilNode",
     "ModelNode",
     "PrefetchNode",
     "RecallNode",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Required, TypedDict
+from typing import Annotated, Any, Literal, Required, TypeAlias, TypedDict
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
@@ -72,6 +72,19 @@ class Consolidation(TypedDict):
     result: str | None
 
 
+DistilState: TypeAlias = Literal["refused", "queued", "completed", "failed"]
+
+
+class Distillation(TypedDict):
+    """What was to be learnt by a model: what was decided, the durable tasks, what came of them."""
+
+    state: DistilState
+    tasks: list[str]
+    results: list[dict[str, str]]
+    """Of each task that is over: ``adapter``, its ``state`` (``published``, ``discarded``) and
+    ``why``."""
+
+
 class MemoryState(TypedDict, total=False):
     """The state of a memory graph. Extend it, or give your own state the keys you use, each as it
     is annotated here: the channels of one key must be the same for all nodes."""
@@ -92,5 +105,6 @@ class MemoryState(TypedDict, total=False):
     """What memory may still cost, for nodes and routers."""
     injected: Injected
     consolidation: Consolidation | None
+    distillation: Distillation | None
     scheduled: dict[str, Any]
     """What the scheduler moved in the last ``ScheduleNode``."""

@@ -22,6 +22,7 @@ Event = Literal[
     "held",
     "prefetched",
     "consolidated",
+    "distilled",
     "promoted",
     "forked",
     "drained",

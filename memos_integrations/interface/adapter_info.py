@@ -92,10 +92,11 @@ def shard_info(cube: CubeRow, shard: Shard, queued: Queued | None = None) -> Dis
 
 
 def same_lessons(some: Sequence[DistilledShard], others: Sequence[DistilledShard]) -> bool:
-    """Whether these learn the same versions of the same memories, whatever is in training."""
+    """Whether these train on the same versions of the same memories; what is unchanged trains on
+    nothing."""
 
     def lessons(shards: Sequence[DistilledShard]) -> set[tuple[object, ...]]:
-        return {(s.cube, s.shard, s.items, s.versions) for s in shards}
+        return {(s.cube, s.shard, s.items, s.versions) for s in shards if not s.unchanged}
 
     return lessons(some) == lessons(others)
 

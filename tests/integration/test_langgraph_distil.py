@@ -1,0 +1,247 @@
+"""A graph has a hosted model learn what lasts: staged, approved, queued once, told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra parametric")
+pytest.importorskip("peft", reason="needs the extra parametric")
+pytest.importorskip("langgraph", reason="the langgraph extra is not installed")
+
+from langchain_core.messages import HumanMessage  # noqa: E402
+from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
+from langgraph.graph import START, StateGraph  # noqa: E402
+from langgraph.types import Command  # noqa: E402
+
+from langgraph_memos import DistilNode, MemoryState, MemOSSaver, RememberNode  # noqa: E402
+from memos_integrations import MOS, Settings  # noqa: E402
+from memos_integrations.cube.errors import AccessDenied, NotFound  # noqa: E402
+from tests.integration.parametric_parts import host, the_world, untaught  # noqa: E402
+
+torch.set_num_threads(1)
+WORLD = the_world()
+FACTS = WORLD.the_world().new[:3]
+WORDS = [WORLD.statement(fact) for fact in FACTS]
+
+
+@pytest.fixture(scope="module")
+def parts() -> tuple[Any, Any]:
+    return untaught()
+
+
+@pytest.fixture
+def mos(tmp_path: Path, parts: tuple[Any, Any]) -> Iterator[MOS]:
+    settings = Settings(worker=False, extract=False, synchronous="normal")
+    with MOS(tmp_path / "memory.db", embedder=None, settings=settings) as opened:
+        host(opened, parts, WORLD)
+        opened.add(WORDS, user="alice")
+        opened.work()
+        yield opened
+
+
+def who(user: str = "alice", thread: str = "t1", **more: Any) -> Any:
+    return {"configurable": {"user_id": user, "thread_id": thread, **more}}
+
+
+def graph_of(mos: MOS, *, saver: Any = None, node: Any = None, **made: Any) -> Any:
+    graph = StateGraph(MemoryState)
+    graph.add_node("distil", node or DistilNode(mos, model="tiny", **made), defer=True)
+    graph.add_edge(START, "distil")
+    return graph.compile(checkpointer=saver or InMemorySaver())
+
+
+def bed_time(graph: Any, given: Any = None, config: Any = None) -> Any:
+    return graph.invoke(given or {"messages": [HumanMessage("Good night.")]}, config or who())
+
+
+def a_bed_time(graph: Any, given: Any = None, config: Any = None) -> Any:
+    given = given or {"messages": [HumanMessage("Good night.")]}
+    return asyncio.run(graph.ainvoke(given, config or who()))
+
+
+both = pytest.mark.parametrize("run", [bed_time, a_bed_time])
+
+
+def asked(state: Any) -> dict[str, Any]:
+    (interrupt,) = state["__interrupt__"]
+    return interrupt.value  # type: ignore[no-any-return]
+
+
+def queued(mos: MOS) -> list[str]:
+    return [made.state for made in mos.adapters(user="alice")]
+
+
+@both
+def test_what_would_be_learnt_waits_and_is_queued_once_when_approved(mos: MOS, run: Any) -> None:
+    graph = graph_of(mos)
+    shown = asked(run(graph))
+    ids = [item.id for item in mos.list(user="alice")]
+    (shard,) = shown["shards"]
+    assert (shown["memory"], shown["model"], shown["skipped"]) == ("distil", "tiny", 0)
+    assert (shard["cube"], sorted(shard["items"])) == ("users/alice", sorted(ids))
+    assert shard["versions"] == [mos.get(item, user="alice").version for item in shard["items"]]
+    assert queued(mos) == []
+    done = run(graph, Command(resume=True))["distillation"]
+    assert (done["state"], len(done["tasks"])) == ("queued", 1)
+    assert mos.task_status(done["tasks"][0], user="alice").state == "waiting"
+    for _ in range(2):
+        run(graph, Command(resume=True))
+    assert queued(mos) == ["candidate"]
+
+
+@both
+@pytest.mark.parametrize("answer", [False, []], ids=["no", "none"])
+def test_refused_nothing_is_learnt(mos: MOS, run: Any, answer: Any) -> None:
+    graph = graph_of(mos)
+    run(graph)
+    done = run(graph, Command(resume=answer))["distillation"]
+    assert done == {"state": "refused", "tasks": [], "results": []}
+    assert queued(mos) == []
+    assert asked(run(graph))["shards"]  # the next turn may ask again
+
+
+def test_thread_holds_ids_of_what_waits_and_no_words(mos: MOS) -> None:
+    saver = InMemorySaver()
+    graph = graph_of(mos, saver=saver)
+    bed_time(graph)
+    bed_time(graph, Command(resume=True))
+    values = [list(saver.list(who())), saver.storage, saver.writes, saver.blobs]
+    names = [fact[0] for fact in FACTS]
+    assert not any(name in repr(values) for name in names)
+    records = mos.records("langgraph.distil", user="alice")
+    assert not any(name.encode() in value for name in names for value in _values(records))
+
+
+def _values(records: Any) -> list[bytes]:
+    return list(records.get(records.keys()).values())
+
+
+def test_answer_that_is_none_is_asked_for_again(mos: MOS) -> None:
+    graph = graph_of(mos)
+    bed_time(graph)
+    again = asked(bed_time(graph, Command(resume="perhaps")))
+    assert "True, False" in again["error"]
+    assert bed_time(graph, Command(resume=True))["distillation"]["state"] == "queued"
+    assert queued(mos) == ["candidate"]
+
+
+def test_what_has_changed_since_it_was_told_is_asked_for_again(mos: MOS) -> None:
+    graph = graph_of(mos)
+    (shard,) = asked(bed_time(graph))["shards"]
+    name, relation, _ = FACTS[0]
+    other = WORLD.statement((name, relation, "raphebaso"))
+    changed = next(i for i in mos.list(user="alice") if i.text == WORDS[0])
+    version = mos.update(changed.id, other, user="alice").version
+    again = asked(bed_time(graph, Command(resume=True)))
+    versions = dict(zip(again["shards"][0]["items"], again["shards"][0]["versions"], strict=True))
+    assert versions[changed.id] == version
+    assert sorted(versions) == sorted(shard["items"])
+    assert queued(mos) == []
+    assert bed_time(graph, Command(resume=True))["distillation"]["state"] == "queued"
+    assert queued(mos) == ["candidate"]
+
+
+def test_what_is_gone_when_it_is_approved_is_not_learnt(mos: MOS) -> None:
+    graph = graph_of(mos)
+    bed_time(graph)
+    mos.erase(subject="alice", user="alice")
+    done = bed_time(graph, Command(resume=True))["distillation"]
+    assert done is None or done["tasks"] == []
+    assert mos.adapters(user="alice") == []
+
+
+def test_node_that_dies_after_it_queued_queues_nothing_twice(
+    mos: MOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, distil, died = graph_of(mos), mos.distil, list[str]()
+
+    def dying(**how: Any) -> Any:
+        done = distil(**how)
+        if how.get("expected") is not None and not died:
+            died.append("once")
+            raise ConnectionError("the process went away")
+        return done
+
+    monkeypatch.setattr(mos, "distil", dying)
+    bed_time(graph)
+    with pytest.raises(ConnectionError):
+        bed_time(graph, Command(resume=True))
+    done = graph.invoke(None, who())["distillation"]
+    (made,) = mos.adapters(user="alice")
+    assert (done["state"], done["tasks"]) == ("queued", [made.task])
+
+
+def test_node_that_is_run_again_tells_the_task_it_queued(mos: MOS) -> None:
+    distil, tasks = DistilNode(mos, model="tiny", approval=False), list[list[str]]()
+
+    def distil_then_crash(state: MemoryState, config: Any, runtime: Any) -> dict[str, Any]:
+        done = distil(state, config, runtime)
+        tasks.append(done["distillation"]["tasks"])
+        if len(tasks) == 1:
+            raise RuntimeError("the process went away")
+        return done
+
+    distil_then_crash.__annotations__ = DistilNode.__call__.__annotations__
+    graph = graph_of(mos, node=distil_then_crash)
+    with pytest.raises(RuntimeError, match="went away"):
+        bed_time(graph)
+    graph.invoke(None, who())
+    assert tasks[0] == tasks[1]
+    assert len(tasks[0]) == 1
+    assert queued(mos) == ["candidate"]
+
+
+def test_unchanged_memories_are_not_proposed_again(mos: MOS) -> None:
+    graph = graph_of(mos, approval=False)
+    assert bed_time(graph)["distillation"]["state"] == "queued"
+    assert bed_time(graph, config=who(thread="t2"))["distillation"] is None
+    assert bed_time(graph, config=who("nobody"))["distillation"] is None
+    assert queued(mos) == ["candidate"]
+
+
+def test_trace_tells_ids_and_what_came_of_them(mos: MOS) -> None:
+    graph = graph_of(mos)
+    given = {"messages": [HumanMessage("Good night.")]}
+    (held,) = graph.stream(given, who(), stream_mode="custom")
+    assert (held["memory"], held["by"], held["model"]) == ("held", "distil", "tiny")
+    assert len(held["ids"]) == 3
+    events = list(graph.stream(Command(resume=True), who(), stream_mode="custom"))
+    told = events[-1]
+    assert (told["memory"], told["model"], told["state"]) == ("distilled", "tiny", "queued")
+    assert not any(fact[0] in json.dumps([held, *events]) for fact in FACTS)
+
+
+def test_fork_of_a_thread_learns_nothing(mos: MOS) -> None:
+    graph = StateGraph(MemoryState)
+    graph.add_node("remember", RememberNode(mos))
+    graph.add_node("distil", DistilNode(mos, model="tiny", approval=False), defer=True)
+    graph.add_edge(START, "remember")
+    graph.add_edge(START, "distil")
+    thread = graph.compile(checkpointer=MemOSSaver(mos))
+    assert bed_time(thread)["distillation"]["state"] == "queued"
+    bed_time(thread)
+    past = next(s.config for s in thread.get_state_history(who()) if s.metadata["step"] == 1)
+    mos.add(WORLD.statement(WORLD.the_world().new[7]), user="alice")
+    again = {"messages": [HumanMessage("Good night again.")]}
+    assert thread.invoke(again, past)["distillation"] is None
+    assert queued(mos) == ["candidate"]
+
+
+def test_only_who_may_write_a_cube_has_it_learnt(mos: MOS) -> None:
+    mos.create_cube("teams/t", user="alice")
+    mos.add(WORDS, user="alice", cube="teams/t")
+    mos.share(to="bob", cube="teams/t", user="alice")
+    with pytest.raises(AccessDenied):
+        bed_time(graph_of(mos, cube="teams/t", approval=False), config=who("bob"))
+
+
+def test_model_must_be_hosted_here(mos: MOS) -> None:
+    graph = graph_of(mos, node=DistilNode(mos, model="large"))
+    with pytest.raises(NotFound, match="host_model"):
+        bed_time(graph)
