@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from memos_integrations.cube.errors import (
     BackendUnavailable,
@@ -24,8 +25,10 @@ from memos_integrations.cube.errors import (
 )
 from memos_integrations.infrastructure.durable_file import full_disk_is_typed
 from memos_integrations.infrastructure.vault.packing import see_words
+from memos_integrations.infrastructure.vault.reader import Reader
 from memos_integrations.infrastructure.vault.sql import migrations
 
+C = TypeVar("C", bound=sqlite3.Connection)
 _APPLICATION_ID = 0x4D454D4F  # "MEMO"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _TRANSLATIONS: tuple[tuple[set[int], type[MemosError], str], ...] = (
@@ -92,9 +95,11 @@ def translate(error: Exception, path: str) -> MemosError:
 
 def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
     """An autocommit connection with the vault's settings; migrations are the caller's."""
-    connection = sqlite3.connect(
-        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-    )
+    return _opened(sqlite3.Connection, path, synchronous, busy_seconds)
+
+
+def _opened(kind: type[C], path: str, synchronous: str, busy_seconds: float) -> C:
+    connection = kind(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         _use_wal(connection, busy_seconds)
         connection.execute(f"PRAGMA synchronous = {'FULL' if synchronous == 'full' else 'NORMAL'}")
@@ -186,7 +191,7 @@ class Readers:
         self._busy_seconds = busy_seconds
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Reader] = []
         self._pid = os.getpid()
         self._closed = False
 
@@ -205,13 +210,13 @@ class Readers:
             connection = self._borrow()
             self._local.connection = connection
             try:
-                connection.execute("BEGIN")
+                connection.begin()
                 yield connection
             finally:
                 self._local.connection = None
                 self._give_back(connection)
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self) -> Reader:
         if self._pid != os.getpid():
             raise UsageError("a vault cannot be used across fork(); open MOS in the child process")
         with self._lock:
@@ -219,11 +224,11 @@ class Readers:
                 raise UsageError("this MOS is closed; open the file again")
             if self._idle:
                 return self._idle.pop()
-        connection = connect(self._path, synchronous="normal", busy_seconds=self._busy_seconds)
+        connection = _opened(Reader, self._path, "normal", self._busy_seconds)
         see_words(connection)
         return connection
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _give_back(self, connection: Reader) -> None:
         if connection.in_transaction:
             connection.execute("COMMIT")
         with self._lock:

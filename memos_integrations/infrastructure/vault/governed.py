@@ -19,6 +19,7 @@ from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.ids import LATEST, Seq
 from memos_integrations.infrastructure.governance.detection import PERSONAL
 from memos_integrations.infrastructure.vault.filter_sql import compile_filter
+from memos_integrations.infrastructure.vault.reader import unless_changed
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
@@ -159,14 +160,17 @@ class Governed:
     def named_by_rules(self) -> bool:
         """Whether any rule, also one that has expired, names this principal or a role of it."""
         if self._named is None:
-            tenant = self._asking.principal.tenant
-            run = self._connection.execute
-            # Most tenants have no rule at all, which is told in a tenth of the time.
-            self._named = (
-                run(_ANY_RULE, (tenant,)).fetchone() is not None
-                and run(_NAMED, self._bindings(None)).fetchone() is not None
-            )
+            who = self._asking.principal
+            key = ("named", who.tenant, *who.subjects())
+            self._named = unless_changed(self._connection, key, self._are_named)
         return self._named
+
+    def _are_named(self) -> bool:
+        run, tenant = self._connection.execute, self._asking.principal.tenant
+        # Most tenants have no rule at all, which is told in a tenth of the time.
+        if run(_ANY_RULE, (tenant,)).fetchone() is None:
+            return False
+        return run(_NAMED, self._bindings(None)).fetchone() is not None
 
     def _ruleless(self, cube: Cube) -> Gate:
         who = self._asking.principal

@@ -22,6 +22,7 @@ from memos_integrations.infrastructure.backends.column_entry import ColumnEntry
 from memos_integrations.infrastructure.backends.columns import ColumnIndex, plain_marks
 from memos_integrations.infrastructure.backends.part_vectors import PartEntry, PartVectors
 from memos_integrations.infrastructure.vault.live_rows import IS_LIVE, LIVE, entry, vector, words
+from memos_integrations.infrastructure.vault.reader import unless_changed
 
 _CHUNK = 20_000
 _BATCH = 2_000
@@ -53,6 +54,9 @@ class Feed:
 
     def head(self, cube: int) -> int:
         """The newest place of the log that concerns this cube; 0 for none."""
+        return unless_changed(self._connection, ("head", cube), lambda: self._head(cube))
+
+    def _head(self, cube: int) -> int:
         row = self._connection.execute("SELECT max(seq) FROM outbox WHERE cid = ?", (cube,))
         return int(row.fetchone()[0] or 0)
 

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from memos_integrations.cube.ids import CubePath, Seq, clean_name
 from memos_integrations.infrastructure.vault.governed import Asking, Governed
 from memos_integrations.infrastructure.vault.log import position_at
+from memos_integrations.infrastructure.vault.reader import unless_changed
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import CubeRow
+
+T = TypeVar("T")
 
 
 class Reading:
@@ -28,8 +33,20 @@ class Reading:
         """The cubes of these paths that exist."""
         sql = queries("writes")["cube"]
         home = tenant or self.asking.principal.tenant
-        rows = [self.connection.execute(sql, (home, path)).fetchone() for path in paths]
-        return [CubeRow(*row) for row in rows if row is not None]
+
+        def found(path: CubePath) -> CubeRow | None:
+            row = self.connection.execute(sql, (home, path)).fetchone()
+            return None if row is None else CubeRow(*row)
+
+        rows = [
+            unless_changed(self.connection, ("cube", home, path), partial(found, path))
+            for path in paths
+        ]
+        return [row for row in rows if row is not None]
+
+    def unless_changed(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What ``read`` finds in this snapshot, read anew only if the file changed since."""
+        return unless_changed(self.connection, key, read)
 
     def numbers(self, item_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Item id -> (item row, cube row) of those that exist."""

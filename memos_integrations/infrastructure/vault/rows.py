@@ -106,7 +106,9 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
         {
             "text": text,
             "data": None if row.data is None else read(row.data),
-            "blobs": () if row.blobs is None else tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
+            "blobs": ()
+            if row.blobs is None
+            else tuple(BlobRef(**b) for b in _loads(row.blobs) or ()),
             "header": _header(row, read, redacted=text != (row.text or "")),
         },
     )

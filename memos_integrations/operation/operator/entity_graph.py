@@ -75,7 +75,8 @@ def mentioned(reading: Reading, cid: int, names: Sequence[str], limit: int) -> l
 def names_anything(reading: Reading, cid: int) -> bool:
     """Whether any memory of the cube names anybody."""
     sql = "SELECT 1 FROM mention WHERE cid = ? LIMIT 1"
-    return reading.connection.execute(sql, (cid,)).fetchone() is not None
+    run = reading.connection.execute
+    return reading.unless_changed(("names", cid), lambda: run(sql, (cid,)).fetchone() is not None)
 
 
 def naming(reading: Reading, cid: int, names: Sequence[str], *, most: int) -> dict[str, list[int]]:

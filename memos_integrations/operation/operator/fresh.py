@@ -54,16 +54,9 @@ def _without_vector(space: Space, cube: int, rows: list[_Row]) -> list[_Row]:
 
 
 def _waiting(reading: Reading, cube: int) -> list[_Row]:
-    tasks = reading.connection.execute(
-        # The numbers first: to sort payloads of thousands of items would take longer than a search.
-        "SELECT payload FROM task WHERE tid IN (SELECT tid FROM task WHERE "
-        "state IN ('waiting', 'running') AND cid = ? ORDER BY tid DESC LIMIT 8)",
-        (cube,),
-    ).fetchall()
-    if not tasks:
+    newest = reading.unless_changed(("waiting", cube), lambda: _newest_waiting(reading, cube))
+    if not newest:
         return []
-    items = [n for (payload,) in tasks for n in json.loads(payload).get("items", [])]
-    newest = nlargest(_MAX_EMBEDDED, items)
     return reading.connection.execute(
         "SELECT v.iid, v.version, t.text, t.spans, coalesce(v.speaker, v.role), v.time "
         "FROM version v JOIN content t ON t.tid = v.tid LEFT JOIN embedding e ON e.tid = v.tid "
@@ -72,3 +65,15 @@ def _waiting(reading: Reading, cube: int) -> list[_Row]:
         "AND v.iid IN (SELECT value FROM json_each(?))",
         (2**63 - 2, json.dumps(newest)),
     ).fetchall()
+
+
+def _newest_waiting(reading: Reading, cube: int) -> list[int]:
+    """The newest items that a task is still going to look at."""
+    tasks = reading.connection.execute(
+        # The numbers first: to sort payloads of thousands of items would take longer than a search.
+        "SELECT payload FROM task WHERE tid IN (SELECT tid FROM task WHERE "
+        "state IN ('waiting', 'running') AND cid = ? ORDER BY tid DESC LIMIT 8)",
+        (cube,),
+    ).fetchall()
+    items = [n for (payload,) in tasks for n in json.loads(payload).get("items", [])]
+    return nlargest(_MAX_EMBEDDED, items)
