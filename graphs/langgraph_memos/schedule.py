@@ -18,8 +18,11 @@ from memos_integrations.interface.mos import MOS
 
 
 class ScheduleNode:
-    """Promotes and demotes the asker's memories: ``{"scheduled": {"considered", "moves"}}``.
+    """Promotes and demotes the asker's memories: ``{"scheduled": {"considered", "moves",
+    "forms"}}``.
 
+    ``forms`` are the cubes whose form changes for a model that the program hosts; that is queued
+    and not waited for.
     Needs admin rights on the cubes, as an owner has; raises ``AccessDenied`` without.
     """
 
@@ -43,5 +46,15 @@ def rebalanced(mos: MOS, asker: Asker, cube: Cubes = None) -> dict[str, Any]:
             {"id": each.item, "from": each.from_tier, "to": each.to_tier}
             for each in plan.moves
             if not each.migrates
+        ],
+        "forms": [
+            {
+                "cube": each.path,
+                "model": each.model,
+                "step": each.step,
+                "from": each.from_form,
+                "to": each.form,
+            }
+            for each in plan.form_moves
         ],
     }

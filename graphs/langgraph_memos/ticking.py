@@ -77,7 +77,7 @@ class TickingSaver(BaseCheckpointSaver[Any]):
             _log.warning("a tick of the memory scheduler failed: %s", type(error).__name__)
             trace.tell("refused", step=metadata.get("step"), error=type(error).__name__)
             return
-        if tick["moves"]:
+        if tick["moves"] or tick["forms"]:
             trace.tell("promoted", step=metadata.get("step"), **tick)
 
     def _due(self, named: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,10 +20,12 @@ from memos_integrations.cube.mem_cube import MemCube
 from memos_integrations.cube.provenance import ProvenanceStep
 from memos_integrations.infrastructure.backends.embedders import embed_query
 from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
+from memos_integrations.infrastructure.vault.cube_forms import bytes_by_form
 from memos_integrations.infrastructure.vault.governed import Instant, Pick
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
+from memos_integrations.infrastructure.vault.usage_records import FORM
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.context import (
     Context,
@@ -346,7 +349,7 @@ class Reads(ShowableVerb, VersionVerb):
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> dict[str, Any]:
-        """Counts of what the asker may see, by state, type and trust, and how search works.
+        """Counts of what the asker may see, by state, type, trust and form, and how search works.
 
         What was told is counted; facts drawn from it stand behind it and are not counted again.
         """
@@ -359,12 +362,18 @@ class Reads(ShowableVerb, VersionVerb):
                 for name in ("state", "memory_type", "trust", "stale")
             }
             total = reading.governed.count(cids=cids, pick="told", where=where)
+            forms = reading.governed.columns(FORM, cids=cids, pick="told", where=where)
+            by["form"] = dict(sorted(Counter(str(row[0]) for row in forms).items()))
+            made = bytes_by_form(
+                reading.connection, [g.cid for g in reading.governed.gates(cids) if g.open]
+            )
         self._rooms.vault.shown(scope.principal, "stats", [], cubes=scope.cubes)
         embedder = self._rooms.embedder
         return {
             "cubes": [str(path) for path in scope.cubes],
             "memories": total,
             **by,
+            "form_bytes": {form: size for form, (_, size) in sorted(made.items())},
             "embedder": embedder.fingerprint if embedder else None,
             "arms": ["lexical", "vector"] if embedder else ["lexical"],
         }

@@ -206,6 +206,7 @@ def _series(found: Figures) -> Table:
     ]
     rows += [("reads", found.reads), ("tasks done", found.tasks_done)]
     rows += [("tasks failed", found.tasks_failed)] if any(found.tasks_failed) else []
+    rows += [("forms changed", found.form_moves)] if any(found.form_moves) else []
     for name, values in rows:
         picture = words(spark(grouped(values, size)), style="blue")
         made.add_row(f"{sum(values):,}", picture.append_text(words(f"  {name}")))

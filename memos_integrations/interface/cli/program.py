@@ -16,6 +16,7 @@ from memos_integrations.interface.cli import (
     ingesting,
     keeping,
     kv,
+    looping,
     organising,
     reading,
     scheduling,
@@ -129,5 +130,6 @@ for _part in (
     analytics,
     adapters,
     kv,
+    looping,
 ):
     _part.register(app)

@@ -107,6 +107,16 @@ def _charts(found: Figures) -> list[tuple[str, str, str]]:
             f"{found.stale:,} memories are stale: a source of theirs changed.",
         ),
         *((name, bars(counts, label=name), "") for name, counts in shares),
+        (
+            "Bytes by form",
+            bars(found.form_bytes, label="bytes by form", unit=" B"),
+            "Of KV-caches and adapters made of these memories alone.",
+        ),
+        (
+            "Forms changed per day",
+            columns(days, [Series("cubes", found.form_moves)], label="cubes whose form changed"),
+            "Promoted, refreshed or demoted by the scheduler.",
+        ),
         ("Tasks ended per day", columns(days, tasks, label="tasks ended per day"), ""),
         (
             "Seconds until a task is done (median)",

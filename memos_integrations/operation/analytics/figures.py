@@ -16,7 +16,9 @@ from statistics import median
 from memos_integrations.cube.filters import Filter
 from memos_integrations.cube.ids import from_micros
 from memos_integrations.infrastructure.vault.activity import reads_by_day, tasks_since
+from memos_integrations.infrastructure.vault.cube_forms import bytes_by_form
 from memos_integrations.infrastructure.vault.reading import Reading
+from memos_integrations.infrastructure.vault.usage_records import FORM
 
 DAY = 86_400_000_000
 _MICROS = 1e6
@@ -30,8 +32,8 @@ _AGES = (
     (90, "90 days and more"),
 )
 _COLUMNS = (
-    "i.created, v.memory_type, coalesce(u.count, 0), u.last, v.storage_mode, v.kind, i.trust, "
-    "v.state, v.stale"
+    "i.created, v.memory_type, coalesce(u.count, 0), u.last, v.storage_mode, "
+    f"{FORM}, i.trust, v.state, v.stale"
 )
 
 
@@ -58,6 +60,11 @@ class Figures:
     stale: int
     tiers: dict[str, int]
     forms: dict[str, int]
+    """Memories by the deepest form that serves them, for any model."""
+    form_bytes: dict[str, int]
+    """Bytes of what was made of these cubes alone, by form."""
+    form_moves: tuple[int, ...]
+    """Cubes promoted, refreshed or demoted per day."""
     trust: dict[str, int]
     types: dict[str, int]
     tasks_done: tuple[int, ...]
@@ -83,6 +90,14 @@ def figures(reading: Reading, cids: Sequence[int], *, where: Filter | None, days
         cubes=[gate.path for gate in gates],
     )
     whole = [gate.cid for gate in gates if gate.open]
+    moves = reads_by_day(
+        reading.connection,
+        since=first * DAY,
+        tenant=who.tenant,
+        actor=None,
+        actions=["form"],
+        cubes=[gate.path for gate in gates if gate.open],
+    )
     tasks = tasks_since(reading.connection, whole, since=first * DAY)
     ended = [(state, updated // DAY) for state, _, _, updated in tasks]
     return Figures(
@@ -98,6 +113,10 @@ def figures(reading: Reading, cids: Sequence[int], *, where: Filter | None, days
         stale=sum(1 for row in rows if row[8]),
         tiers=_tally(row[4] for row in rows),
         forms=_tally(row[5] for row in rows),
+        form_bytes={
+            form: size for form, (_, size) in bytes_by_form(reading.connection, whole).items()
+        },
+        form_moves=tuple(moves.get(first + n, (0, 0))[0] for n in range(days)),
         trust=_tally(row[6] for row in rows),
         types=_tally(row[1] for row in rows),
         tasks_done=_per_day((day for state, day in ended if state == "completed"), first, days),
