@@ -153,6 +153,12 @@ class BlobStore:
             sync_directory(path.parent)
         return True
 
+    def erase_leftovers(self) -> None:
+        """Overwrites and removes what writers that died have left unfinished."""
+        if self.root.is_dir():
+            with self._locked(shared=False):
+                self._sweep(time.time(), wipe=True)
+
     def _publish(self, new: NewFile, sha256: str) -> None:
         """Names the new file, unless a sound copy has the name; durable either way."""
         target = self.path(sha256)

@@ -8,7 +8,7 @@ which all may be written.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from memos_integrations.cube.acl import Permission
@@ -153,7 +153,7 @@ class CacheVerbs(Verbs):
     @contextmanager
     def _caches_of(
         self, scope: Scope, named: Cubes, need: Permission, action: str
-    ) -> Iterator[tuple[Reading, list[int] | None]]:
+    ) -> Generator[tuple[Reading, list[int] | None]]:
         """A snapshot, and the cube rows that are asked for, where any were named."""
         self._rooms.caches.flush()
         with self._reading(scope, action=action, need=need) as reading:

@@ -9,6 +9,7 @@ verifies and repairs. Needs torch (extra ``activation``), in the children only.
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import threading
@@ -270,8 +271,7 @@ def storm(job: Mapping[str, Any]) -> int:
 
     A build takes until another process stands at its door, as a long one would.
     """
-    from memos_integrations.operation.transform import prefill  # noqa: PLC0415
-
+    prefill: Any = importlib.import_module(f"{_TRANSFORM}.prefill")
     folder, builds, answers = Path(job["folder"]), Journal(Path(job["builds"])), []
     real = prefill.extend
 

@@ -519,6 +519,20 @@ def test_files_that_others_brought_are_left_alone(stored: Path) -> None:
         assert len(files(stored)) == 2
 
 
+def test_what_a_killed_writer_left_goes_when_the_file_is_opened(stored: Path) -> None:
+    folder = stored.with_name("agent.db.blobs")
+    with MOS(stored, embedder=None, settings=SETTINGS) as mos:
+        mos._rooms.vault.maintain(lambda tx: tx.execute("DELETE FROM artifact WHERE aid = 1"))
+    (folder / ".incoming-0123456789abcdef.tmp").write_bytes(b"half a cache")
+    with MOS(stored, embedder=None, settings=SETTINGS):
+        assert len(files(stored)) == 3  # nobody died, so nobody looks
+    stored.with_name("agent.db.kv").joinpath("writing-0123456789abcdef.tmp").touch()
+    with MOS(stored, embedder=None, settings=SETTINGS) as mos:
+        assert len(files(stored)) == 1
+        assert mos.verify_caches().sound
+    assert list(stored.with_name("agent.db.kv").iterdir()) == []
+
+
 def test_an_erase_takes_files_along_that_a_kill_left_without_a_name(stored: Path) -> None:
     with MOS(stored, embedder=None, settings=SETTINGS) as mos:
         mos._rooms.vault.maintain(lambda tx: tx.execute("DELETE FROM artifact WHERE aid = 1"))

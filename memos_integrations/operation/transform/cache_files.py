@@ -87,13 +87,14 @@ class CacheFiles:
             return sum(self._vault.blobs.erase(sha256) for sha256 in gone)
 
     def sweep(self) -> list[str]:
-        """Erase the files of caches that nothing names; their hashes."""
+        """Erase the files of caches that nothing names, also unfinished ones; the others' hashes."""
         if not self._vault.blobs.root.is_dir():
             return []
         with self._locked(shared=False):
             orphans = self._orphans()
             for sha256 in orphans:
                 self._vault.blobs.erase(sha256)
+            self._vault.blobs.erase_leftovers()
         return orphans
 
     def verify(
