@@ -87,7 +87,7 @@ class CacheFiles:
             return sum(self._vault.blobs.erase(sha256) for sha256 in gone)
 
     def sweep(self) -> list[str]:
-        """Erase the files of caches that nothing names, also unfinished ones; the others' hashes."""
+        """Erase the files of caches that nothing names, and unfinished ones; the former by hash."""
         if not self._vault.blobs.root.is_dir():
             return []
         with self._locked(shared=False):
