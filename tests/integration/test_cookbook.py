@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,23 @@ def test_memories_move_in_and_are_one_memory(tmp_path: Path) -> None:
         "Found: The trip to Oslo starts on 3 May [entry:memories/maya/trip]",
         "Tools: ['remember', 'recall', 'update_memory', 'forget']",
     ]
+
+
+def test_agents_turns_cost_what_is_new_in_them(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra activation")
+    lines = printed("08_turns_that_get_cheaper.py", tmp_path, needs="langgraph")
+    found, erased = lines[:-1], lines[-1]
+    numbers = re.compile(r"(.*?): *([\d,]+) tokens, ([\d,]+) of them new")
+    told = [numbers.fullmatch(line).groups() for line in found]  # type: ignore[union-attr]
+    tokens = {name: int(count.replace(",", "")) for name, count, _ in told}
+    cost = {name: int(count.replace(",", "")) for name, _, count in told}
+    assert cost["Memory kept, turn 1"] == tokens["Memory kept, turn 1"]
+    assert 100 < cost["Memory kept, turn 2"] < cost["Memory kept, turn 3"] < 250
+    assert max(cost[f"Turns kept, turn {n}"] for n in (1, 2, 3)) < 100
+    assert cost["A memory more"] < tokens["A memory more"] / 3
+    assert cost["Another person"] == tokens["Another person"] < 100
+    assert cost["Corrected"] > 0.9 * tokens["Corrected"]
+    assert erased == "Erased, bytes found: 0"
 
 
 def test_query_engine_finds_filters_shares_and_forgets(tmp_path: Path) -> None:
