@@ -83,7 +83,7 @@ class Recalling:
             budget_tokens=left,
             limit=self.limit,
             sections=self.sections,
-            cube=self._cubes(asker),
+            cube=self.cubes(asker),
             filter=self._where(request, asker, known),
             **asker.keywords(),
         )
@@ -110,7 +110,8 @@ class Recalling:
             parts.append({"conversation": {"!=": asker.thread}})
         return {"and": parts} if parts else None
 
-    def _cubes(self, asker: Asker) -> list[CubeName] | str | None:
+    def cubes(self, asker: Asker) -> list[CubeName] | str | None:
+        """Where to look, for a verb that takes it."""
         if not self.also:
             return self.cube
         return [self.cube or home_of(self.mos, **asker.keywords()), *self.also]

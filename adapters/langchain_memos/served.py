@@ -113,7 +113,7 @@ class _Prefixing(Recalling):
         if question_of(request.messages) is None:
             return None
         prefix = self.mos.stable_prefix(
-            cube=self._cubes(asker),
+            cube=self.cubes(asker),
             filter=self._where(request, asker, None),
             budget_tokens=self.prefix_tokens,
             page_tokens=self.page_tokens,
