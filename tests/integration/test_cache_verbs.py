@@ -405,10 +405,14 @@ def test_threads_that_find_no_lasting_place_still_share_one_build(path: Path, mo
     with MOS(path, embedder=None, settings=settings) as mos:
         fill(mos, "maya", words=1_000)
         real, builds = transform.extend, list[int]()
+        queues = mos._rooms.caches.keeper()._flights._queues
 
         def counted(model: Any, cache: Any, tokens: Any) -> float:
             builds.append(len(tokens))
-            time.sleep(0.2)
+            deadline = time.monotonic() + 20
+            while [each.waiting for each in queues.values()] != [8]:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
             return float(real(model, cache, tokens))
 
         transform.extend = counted  # type: ignore[assignment]

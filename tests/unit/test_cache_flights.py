@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,11 +47,15 @@ def child(folder: Path, *, seconds: float, outcome: str) -> subprocess.Popen[byt
     return subprocess.Popen(arguments, cwd=ROOT)
 
 
-def wait_for(path: Path, seconds: float = 20.0) -> None:
+def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} never came"
-        time.sleep(0.005)
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.002)
+
+
+def wait_for(path: Path) -> None:
+    until(path.exists)
 
 
 def locks(folder: Path) -> list[str]:
@@ -110,10 +114,7 @@ def test_a_holder_knows_whether_another_process_waits(tmp_path: Path) -> None:
     with flights.turn(KEY, at_hand=nothing) as flight:
         assert not flight.is_wanted_elsewhere()
         with standing_before(tmp_path) as got:
-            deadline = time.monotonic() + 10
-            while not flight.is_wanted_elsewhere():
-                assert time.monotonic() < deadline
-                time.sleep(0.002)
+            until(flight.is_wanted_elsewhere)
             assert got == []
             # The others come one by one, each as soon as the one before has left.
             flight._door.leave()  # type: ignore[union-attr]

@@ -94,7 +94,17 @@ class Conversation:
 
     def _keep(self, done: Prefilled, tokens: tuple[int, ...], blocks: tuple[Digest, ...]) -> None:
         kept = codec.keep(done.cache, tokens, identity=self.here.identity)
-        self.keeper.keep(Stored(kept, blocks, self.sources, done.build_seconds, passing=True))
+        self.keeper.keep(
+            Stored(
+                kept,
+                blocks,
+                self.sources,
+                done.build_seconds,
+                passing=True,
+                tenant=self.here.tenant,
+                architecture=type(self.here.model).__name__,
+            )
+        )
 
     def _blocks(self, tokens: tuple[int, ...], start: int) -> tuple[Digest, ...]:
         """Hashes of the blocks behind the memory, which ends at ``start``."""
