@@ -138,12 +138,12 @@ class _Prefixing(Recalling):
         system = request.system_message or SystemMessage("")
         left = max(0, MOST_MARKS - _marks(request))
         if isinstance(system.content, str):
-            parts = system_parts(self.provider, system.content, pages, marks_left=left)
+            content: Any = system_parts(self.provider, system.content, pages, marks_left=left)
         else:
             added = system_parts(self.provider, "", pages, marks_left=left)
-            blocks = [{"type": "text", "text": added}] if isinstance(added, str) else added
-            parts = [*system.content, *blocks]
-        return system.model_copy(update={"content": parts})
+            blocks: Any = [{"type": "text", "text": added}] if isinstance(added, str) else added
+            content = [*system.content, *blocks]
+        return system.model_copy(update={"content": content})
 
 
 def _marks(request: ModelRequest[Any]) -> int:
