@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,21 @@ def test_a_cache_is_told_to_those_who_may_read_all_it_was_made_of(mos: MOS, mode
         assert other.cache_stats().misses == 0
     mos.revoke(to="sam", user="maya")
     assert mos.caches(user="sam") == []
+
+
+def test_a_conversation_is_told_to_admins_only(mos: MOS, model: Any) -> None:
+    fill(mos, "maya")
+    ask(mos, model)
+    [place] = mos._rooms.caches.shelf.held().values()
+    keeper = mos._rooms.caches.keeper()
+    blocks = (Digest("b" * 64),)
+    keeper.keep(replace(place, passing=True, blocks=blocks))
+    assert len(mos.caches(user="maya")) == 1
+    admin = mos.acting(Principal(roles=frozenset({"admin"})))
+    assert len(admin.caches()) == 2
+    assert keeper.pin(blocks[0])  # in memory: its words belong into no file
+    assert keeper.demote(blocks[0])
+    assert [each.tiers for each in admin.caches()] == [("memory",)]
 
 
 def test_a_memory_denied_or_ended_takes_its_caches_from_view(mos: MOS, model: Any) -> None:
