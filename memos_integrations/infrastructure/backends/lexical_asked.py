@@ -23,6 +23,7 @@ from memos_integrations.infrastructure.backends.postings import (
     joined,
     of_places,
     picked,
+    scratch,
     stretches,
 )
 from memos_integrations.infrastructure.backends.words import tokens
@@ -83,13 +84,15 @@ class Asked:
         """Each slot's share of the most that the question could score; 0 for dead slots."""
         shot, end = self._shot, self.postings
         young, words, counts = self._tail
-        slots, worth = np.empty(end + len(young), np.int64), np.empty(end + len(young))
+        slots, worth = scratch(end + len(young))
         at = 0
         base = stretches(self._low, self._high)
         for (low, high), each in zip(base, self.worth.tolist(), strict=True):
             to = at + high - low
             slots[at:to] = shot.base[1, low:high]
-            np.multiply(shot.gains(low, high), each, out=worth[at:to], dtype=np.float64)
+            part = worth[at:to]
+            part[:] = shot.gains(low, high)
+            part *= each
             at = to
         slots[end:] = young
         np.multiply(gains_of(counts, shot.norm[young]), self.worth[words], out=worth[end:])

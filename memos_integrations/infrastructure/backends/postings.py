@@ -6,6 +6,7 @@ question's words, so that sums over them are the same to the last bit.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -64,6 +65,29 @@ def sorted_lines(
     np.cumsum(np.bincount(terms, minlength=known + 1), out=starts[1:])
     owners, counts = owners[order].astype(np.int64, copy=False), counts[order]
     return Postings(starts, owners, counts, gains_of(counts, norm[owners]))
+
+
+class _Scratch(threading.local):
+    """A thread's own room to sum in: fresh memory of some MB would cost more than the sum."""
+
+    def __init__(self) -> None:
+        self.slots = np.empty(0, np.int64)
+        self.worth = np.empty(0, np.float64)
+
+
+_scratch = _Scratch()
+_MOST_SCRATCH = 1 << 20
+"""Numbers kept: 16 MiB a thread that searches large cubes."""
+
+
+def scratch(size: int) -> tuple[Rows, NDArray[np.float64]]:
+    """Room for so many whole numbers and as many floats, until the thread asks for it again."""
+    if size > _MOST_SCRATCH:
+        return np.empty(size, np.int64), np.empty(size, np.float64)
+    if size > len(_scratch.slots):
+        room = 1 << size.bit_length()
+        _scratch.slots, _scratch.worth = np.empty(room, np.int64), np.empty(room, np.float64)
+    return _scratch.slots[:size], _scratch.worth[:size]
 
 
 def stretches(low: Rows, high: Rows) -> Stretches:
