@@ -11,6 +11,7 @@ import argparse
 import copy
 import os
 import pickle
+import random
 import statistics
 import tempfile
 import time
@@ -22,7 +23,8 @@ from typing import Any
 import torch
 import transformers
 
-from memos_integrations.infrastructure.activation import codec, compose
+from memos_integrations.infrastructure.activation import blend, codec, compose
+from memos_integrations.infrastructure.activation.batches import batch_inputs
 from memos_integrations.infrastructure.activation.forward import cache_name, empty_cache, extend
 from memos_integrations.infrastructure.activation.identity import Digest
 
@@ -160,27 +162,65 @@ def show_arms(arms: list[Arm]) -> None:
 
 
 def show_composed(model: Any, *, cubes: int, each: int, question: int) -> None:
-    """Cubes encoded one by one, linked in an order of their own, against reading all of it."""
+    """Cubes encoded one by one, joined in another order each time, against reading all of it."""
     rng = torch.Generator().manual_seed(cubes)
     texts = torch.randint(10, 40_000, (cubes, each), generator=rng).tolist()
     asked = torch.randint(10, 40_000, (question,), generator=rng).tolist()
     kept = [compose.encode(model, [1, *text], identity=IDENTITY)[0] for text in texts]
-    whole = [1, *(token for text in texts for token in text), *asked]
+    whole, shuffled = [1, *(token for text in texts for token in text), *asked], random.Random(1)
 
-    def linked() -> None:
-        done = compose.linked(model, kept, asked, lead=1)
+    def joined(how: Callable[..., compose.Composed]) -> None:
+        done = how(model, shuffled.sample(kept, cubes), asked, lead=1)
         extend(model, done.cache, asked[-1:])
 
     arms = [
         Arm("direct", lambda: extend(model, empty_cache(model), whole)),
-        Arm("linked cubes", linked),
+        Arm("linked cubes", lambda: joined(compose.linked)),
+        Arm("blended cubes", lambda: joined(blend.blended)),
         Arm("no context", lambda: extend(model, empty_cache(model), asked)),
     ]
-    linked()
+    for arm in arms[1:]:
+        arm.run()
     for _ in range(3):
         for arm in arms:
             arm.once()
     print(f"\n{cubes} cubes of {each} tokens in any order, {question} of question")
+    show_arms(arms)
+
+
+def show_batch(model: Any, *, context: int, questions: int, each: int) -> None:
+    """Questions over one stored context as a batch, one by one, and each with the context read."""
+    rng = torch.Generator().manual_seed(questions)
+    ids = torch.randint(10, 40_000, (context,), generator=rng).tolist()
+    asked = torch.randint(10, 40_000, (questions, each), generator=rng).tolist()
+    cache = empty_cache(model)
+    extend(model, cache, ids)
+    kept = codec.keep(cache, ids, identity=IDENTITY)
+
+    def at_once() -> None:
+        used = codec.use(kept, model.config)
+        given = batch_inputs(model, used, ids, asked, pad=0)
+        fresh = {name: given[name][:, context:] for name in ("input_ids", "position_ids")}
+        with torch.no_grad():
+            model(
+                **fresh,
+                attention_mask=given["attention_mask"],
+                logits_to_keep=1,
+                **{cache_name(model): used},
+            )
+
+    arms = [
+        Arm("direct", lambda: [extend(model, empty_cache(model), [*ids, *q]) for q in asked]),
+        Arm("one by one", lambda: [extend(model, codec.use(kept, model.config), q) for q in asked]),
+        Arm("as a batch", at_once),
+        Arm("no context", lambda: [extend(model, empty_cache(model), q) for q in asked]),
+    ]
+    for arm in arms[1:]:
+        arm.run()
+    for _ in range(3):
+        for arm in arms:
+            arm.once()
+    print(f"\n{questions} questions of {each} over {context} tokens of context")
     show_arms(arms)
 
 
@@ -198,6 +238,7 @@ def main(*, quick: bool = False) -> None:
             show(cell, measure(cell, rounds=3))
     cubes = 4 if quick else 8
     show_composed(model, cubes=cubes, each=250 if quick else 750, question=167)
+    show_batch(model, context=583 if quick else 2773, questions=4 if quick else 8, each=64)
 
 
 if __name__ == "__main__":

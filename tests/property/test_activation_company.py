@@ -87,7 +87,7 @@ def computed_at(chunk: codec.Kept, start: int) -> Any:
 CHUNKS = st.lists(st.lists(st.integers(2, 30), min_size=1, max_size=25), min_size=1, max_size=12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(CHUNKS, st.randoms(use_true_random=False))
 def test_in_every_order_each_chunk_is_what_it_would_be_at_its_place(
     chunks: list[list[int]], rng: random.Random
@@ -103,7 +103,7 @@ def test_in_every_order_each_chunk_is_what_it_would_be_at_its_place(
             assert torch.allclose(layer.values[:, :, start:end], values, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     CHUNKS,
     st.lists(st.integers(2, 30), min_size=1, max_size=6),
