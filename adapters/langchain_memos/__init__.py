@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_memos.compat import MemOSClassicMemory as MemOSClassicMemory
     from langchain_memos.middleware import MemOSMiddleware
     from langchain_memos.middleware_state import MemOSAgentState
+    from langchain_memos.parametric import MemOSParametricMiddleware
     from langchain_memos.prefilling import MemOSPrefillMiddleware
     from langchain_memos.record_manager import MemOSRecordManager
     from langchain_memos.retriever import MemOSRetriever
@@ -36,6 +37,7 @@ _HOMES = {
     "MemOSChatModel": "chat_model",
     "MemOSClassicMemory": "compat",
     "MemOSMiddleware": "middleware",
+    "MemOSParametricMiddleware": "parametric",
     "MemOSPrefillMiddleware": "prefilling",
     "MemOSPrefixMiddleware": "served",
     "MemOSRecordManager": "record_manager",
@@ -55,6 +57,7 @@ __all__ = [
     "MemOSChatMessageHistory",
     "MemOSChatModel",
     "MemOSMiddleware",
+    "MemOSParametricMiddleware",
     "MemOSPrefillMiddleware",
     "MemOSPrefixMiddleware",
     "MemOSRecordManager",

@@ -22,7 +22,7 @@ from langgraph.types import Command  # noqa: E402
 from langgraph_memos import DistilNode, MemoryState, MemOSSaver, RememberNode  # noqa: E402
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import AccessDenied, NotFound  # noqa: E402
-from tests.integration.parametric_parts import host, the_world, untaught  # noqa: E402
+from tests.integration.hosted_parts import host, the_world, untaught  # noqa: E402
 
 torch.set_num_threads(1)
 WORLD = the_world()
