@@ -11,3 +11,11 @@ class AdapterRefused(MemosError, ValueError):
 
 class AdapterUnsupported(MemosError, NotImplementedError):
     """This model takes no adapters of ours; the text says what stands in the way."""
+
+
+class TrainingStopped(MemosError):
+    """It was asked to stop; the same call with the same checkpoint goes on where it was."""
+
+
+class BudgetSpent(MemosError):
+    """It would take or took more than it may; a larger budget with the same checkpoint goes on."""

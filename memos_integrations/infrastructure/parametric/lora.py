@@ -58,13 +58,16 @@ def tensor_shapes(shapes: Shapes, recipe: Recipe) -> dict[str, tuple[int, int]]:
     return tensors
 
 
-def lora_config(recipe: Recipe, invocation: Sequence[int]) -> LoraConfig:
-    """The activated LoRA of this recipe (peft's aLoRA, https://arxiv.org/abs/2504.12397)."""
+def lora_config(recipe: Recipe, invocation: Sequence[int] | None) -> LoraConfig:
+    """The activated LoRA of this recipe (peft's aLoRA, https://arxiv.org/abs/2504.12397).
+
+    Without an invocation it works at every token: for training behind what the base computed.
+    """
     return LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         target_modules=list(recipe.targets),
-        alora_invocation_tokens=list(invocation),
+        alora_invocation_tokens=None if invocation is None else list(invocation),
         task_type="CAUSAL_LM",
     )
 

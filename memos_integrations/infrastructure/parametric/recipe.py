@@ -43,13 +43,15 @@ class Figures:
     distracted_recall: float
     """The same with other memories standing before the question."""
     teacher_agreement: float
-    """How sure the measure is: the teacher against itself, with the text among distractors."""
+    """How well the teacher can be asked at all: its answers, with the text before the question,
+    in the form that was not trained, beside those it taught."""
     old_knowledge_loss: float
     """Replay questions answered otherwise than by the base."""
     drift_kl: float
     """Mean KL divergence in nats from the base on the canary prompts, adapter active."""
-    seconds: float
-    """Processor seconds that the training took."""
+    seconds: float = 0.0
+    """Processor seconds, where whoever shows the figures adds them. Not in the file: the same
+    recipe and lessons give the same bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Gates:
     """What an adapter must reach to be published."""
 
     recall_below_teacher: float = 0.02
+    """How far both recalls may lie below what the teacher agrees with itself."""
     held_out_recall: float = 0.90
     distracted_recall: float = 0.85
     old_knowledge_loss: float = 0.02

@@ -62,7 +62,7 @@ def wrapped(base: Any) -> PeftModel:
     return made.eval()
 
 
-def put(model: PeftModel, name: str, recipe: Recipe, invocation: tuple[int, ...]) -> None:
+def put(model: PeftModel, name: str, recipe: Recipe, invocation: tuple[int, ...] | None) -> None:
     """Put an adapter on, new: it changes nothing yet. Draws from torch's random numbers."""
     with _no_warnings():
         model.add_adapter(name, lora_config(recipe, invocation))

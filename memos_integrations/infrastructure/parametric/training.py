@@ -1,0 +1,292 @@
+"""Trains one adapter: it learns answers, and keeps what the base says elsewhere.
+
+Called by ``operation.transform.distil``. Needs torch and peft (extra ``parametric``). The loss is
+the KL divergence from what the teacher said, on the tokens of answers alone. What stands before the
+invocation is the base's and computed once, so every token that is trained on is one at which the
+adapter works, and it trains as a plain LoRA. The base's numbers are never touched, and the lock of
+the hosted model is held for single steps only, so others answer in between.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+from memos_integrations.cube.errors import MissingExtra
+from memos_integrations.infrastructure.parametric import checkpoint, wrapping
+from memos_integrations.infrastructure.parametric.checkpoint import Place
+from memos_integrations.infrastructure.parametric.errors import BudgetSpent, TrainingStopped
+from memos_integrations.infrastructure.parametric.lora import adapter_tensors
+from memos_integrations.infrastructure.parametric.prefixes import Prefixes
+from memos_integrations.infrastructure.parametric.recipe import Recipe
+from memos_integrations.infrastructure.parametric.soft import Answer, divergence
+from memos_integrations.infrastructure.parametric.starting import Spread
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise MissingExtra("parametric memory", "parametric") from error
+
+_LOOK_EVERY = 5
+"""Rounds between two looks at whether enough was learnt."""
+_COOLING = 0.2
+"""Share of the rounds so far that follow once it was, at a falling rate."""
+_ENOUGH_KL = 0.02
+_WARM_STEPS = 20
+_LEAST_RATE = 0.02
+_CLIP = 1.0
+_SAVE_SECONDS = 10.0
+_PLAIN = 0.75
+"""Share of batches without other memories before the question."""
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and the answer that is to be given, parted where the adapter begins."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    answer: Answer
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """What the model is run over behind ``before``: all but the answer's last token."""
+        return self.after + self.answer.tokens[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What one training sees: for each thing to be learnt or kept, its variants.
+
+    The first variant of each has no other memories before the question; one is drawn each time.
+    """
+
+    learnt: tuple[tuple[Example, ...], ...]
+    kept: tuple[tuple[Example, ...], ...]
+    alike: tuple[int, ...]
+    """``learnt`` in parts: so many ask in the first form, for every lesson, so many in the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a training is to end, and how it tells."""
+
+    training: str
+    """Digest of everything that it depends on, for its checkpoint."""
+    lock: AbstractContextManager[Any]
+    checkpoint: Path | None
+    reached: Callable[[float], None]
+    should_stop: Callable[[], bool]
+    seconds: float | None
+
+
+def train(model: Any, name: str, recipe: Recipe, lessons: Lessons, limits: Limits) -> Place:
+    """Put an adapter called ``name`` on the model and train it; it stays there, at rest.
+
+    The same recipe and lessons give the same numbers, bitwise, also when it was stopped and went
+    on in between. Raises ``TrainingStopped`` and ``BudgetSpent``, the adapter taken off again.
+    """
+    with limits.lock, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        wrapping.put(model, name, recipe, None)
+    try:
+        return _Training(model, name, recipe, lessons, limits).run()
+    except BaseException:
+        with limits.lock:
+            wrapping.take_off(model, name)
+        raise
+
+
+class _Training:
+    def __init__(
+        self, model: Any, name: str, recipe: Recipe, lessons: Lessons, limits: Limits
+    ) -> None:
+        self._model, self._name, self._recipe = model, name, recipe
+        self._lessons, self._limits = lessons, limits
+        self._base = wrapping.base_of(model)
+        self._prefixes = Prefixes(self._base)
+        self._parameters = adapter_tensors(self._base, name)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True
+        )
+        self._began, self._spent = time.process_time(), 0.0
+        self._saved = time.monotonic()
+        share = lessons.alike[0] / len(lessons.learnt)
+        self._rounds = max(1, round(recipe.exposures * share))
+
+    def run(self) -> Place:
+        place = self._resumed()
+        if place is None:
+            place = Place(self._limits.training, 0, self._rounds, 0.0)
+            self._start()
+        while place.rounds < place.ends_after:
+            self._round(place)
+            done = place.rounds + 1
+            place = Place(place.training, done, self._end(place, done), self._seconds())
+            self._save(place)
+            self._limits.reached(done / place.ends_after)
+        return place
+
+    # -- one round ----------------------------------------------------------------------------
+
+    def _round(self, place: Place) -> None:
+        rng = random.Random(f"{self._recipe.seed}:{place.rounds}")  # noqa: S311  -- must repeat
+        learnt = self._batches(rng, self._lessons.learnt, self._recipe.batch)
+        kept = list[list[Example]]()
+        if self._recipe.replay_weight and self._lessons.kept:
+            kept = self._batches(rng, self._lessons.kept, self._recipe.batch)
+        for n, batch in enumerate(learnt):
+            self._ensure_wanted(place)
+            step = place.rounds * len(learnt) + n
+            keep = kept[n % len(kept)] if kept else []
+            self._step(batch, keep, self._rate(step, place.ends_after * len(learnt)))
+
+    def _batches(
+        self, rng: random.Random, rows: Sequence[Sequence[Example]], size: int
+    ) -> list[list[Example]]:
+        """Every row once, in batches of about ``size`` with the same memories before them."""
+        order = list(range(len(rows)))
+        rng.shuffle(order)
+        count = max(1, round(len(order) / size))
+        variants = len(rows[0])
+        drawn = [0 if rng.random() < _PLAIN else rng.randrange(variants) for _ in range(count)]
+        return [
+            [rows[n][min(drawn[at], len(rows[n]) - 1)] for n in order[at::count]]
+            for at in range(count)
+        ]
+
+    def _rate(self, step: int, steps: int) -> float:
+        """Rises at first, falls over the last steps."""
+        rise, fall = (step + 1) / _WARM_STEPS, (1 - step / steps) / _COOLING
+        return self._recipe.learning_rate * min(1.0, rise, fall + _LEAST_RATE)
+
+    def _step(self, learn: list[Example], keep: list[Example], rate: float) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        with self._limits.lock:
+            groups = [
+                (before, rows, weight / len(examples))
+                for examples, weight in ((learn, 1.0), (keep, self._recipe.replay_weight))
+                for before, rows in _together(examples)
+            ]
+            for before, _, _ in groups:
+                self._prefixes.prepare(before)
+            with wrapping.active(self._model, self._name, train=True):
+                for before, rows, weight in groups:
+                    (self._divergence(before, rows).sum() * weight).backward()
+            torch.nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+
+    def _divergence(self, before: tuple[int, ...], rows: list[Example]) -> Any:
+        """Mean over the answer's tokens for each row, ``[rows]``."""
+        sizes = [len(each.answer.tokens) for each in rows]
+        logits = self._prefixes.logits(before, [each.row for each in rows], max(sizes))
+        picked = torch.cat([given[-size:] for given, size in zip(logits, sizes, strict=True)])
+        likely = torch.cat([each.answer.likely for each in rows]).to(picked.device)
+        shares = torch.cat([each.answer.shares for each in rows]).to(picked.device)
+        parts = divergence(likely, shares, picked).split(sizes)
+        return torch.stack([each.mean() for each in parts])
+
+    # -- beginning, looking, ending -----------------------------------------------------------
+
+    def _start(self) -> None:
+        spread = Spread(self._base, self._name)
+        plain = iter([variants[0] for variants in self._lessons.learnt])
+        with self._limits.lock, torch.no_grad():
+            for size in self._lessons.alike:
+                for before, rows in _together(list(islice(plain, size))):
+                    self._prefixes.prepare(before)
+                    self._watch(spread, before, [each.row for each in rows])
+            spread.begin()
+
+    def _watch(self, spread: Spread, before: tuple[int, ...], rows: list[tuple[int, ...]]) -> None:
+        longest = max(map(len, rows))
+        mask = torch.tensor([[n >= longest - len(row) for n in range(longest)] for row in rows])
+        mask = mask.to(self._base.device)
+        spread.watch(mask, lambda: self._prefixes.logits(before, rows, 1))
+
+    def _end(self, place: Place, done: int) -> int:
+        """Rounds after which it ends: sooner, where all is learnt and what was known is kept."""
+        if place.ends_after < self._rounds or done % _LOOK_EVERY or done == self._rounds:
+            return place.ends_after
+        learnt = self._far(self._lessons.learnt)
+        if learnt > _ENOUGH_KL or (
+            self._lessons.kept and self._far(self._lessons.kept) > _ENOUGH_KL
+        ):
+            return place.ends_after
+        return min(place.ends_after, done + max(1, round(done * _COOLING)))
+
+    @torch.no_grad()
+    def _far(self, rows: Sequence[Sequence[Example]]) -> float:
+        """Mean divergence over the plain variants."""
+        total = 0.0
+        plain = [variants[0] for variants in rows]
+        for start in range(0, len(plain), self._recipe.batch):
+            for before, group in _together(plain[start : start + self._recipe.batch]):
+                with self._limits.lock:
+                    self._prefixes.prepare(before)
+                    with wrapping.active(self._model, self._name):
+                        total += float(self._divergence(before, group).sum())
+        return total / len(plain)
+
+    def _ensure_wanted(self, place: Place) -> None:
+        if self._limits.should_stop():
+            raise TrainingStopped(
+                "the training was asked to stop; call again with its checkpoint to go on"
+            )
+        limit = self._limits.seconds
+        if limit is not None and self._seconds() > limit:
+            raise BudgetSpent(
+                f"{limit:.0f} processor seconds were not enough: {place.rounds} rounds of "
+                f"{place.ends_after} are done. Call again with more, and its checkpoint, to go on"
+            )
+
+    def _seconds(self) -> float:
+        return self._spent + time.process_time() - self._began
+
+    # -- checkpoints --------------------------------------------------------------------------
+
+    def _resumed(self) -> Place | None:
+        path = self._limits.checkpoint
+        found = path and checkpoint.read(path, self._limits.training, self._shapes())
+        if not found:
+            return None
+        place, tensors = found
+        with torch.no_grad():
+            for key, tensor in self._parameters.items():
+                tensor.copy_(tensors[key])
+                for part in _MOMENTS:
+                    self._optimizer.state[tensor][part] = tensors[f"{key}.{part}"].to(tensor.device)
+                self._optimizer.state[tensor]["step"] = tensors[f"{key}.step"]
+        self._spent = place.seconds
+        return place
+
+    def _save(self, place: Place) -> None:
+        path = self._limits.checkpoint
+        if path is None or time.monotonic() - self._saved < _SAVE_SECONDS:
+            return
+        tensors = dict(self._parameters)
+        for key, tensor in self._parameters.items():
+            for part in (*_MOMENTS, "step"):
+                tensors[f"{key}.{part}"] = self._optimizer.state[tensor][part]
+        checkpoint.write(path, place, tensors)
+        self._saved = time.monotonic()
+
+    def _shapes(self) -> dict[str, Any]:
+        steps = {f"{key}.step": torch.zeros(()) for key in self._parameters}
+        parts = {f"{k}.{part}": t for k, t in self._parameters.items() for part in _MOMENTS}
+        return {**self._parameters, **parts, **steps}
+
+
+def _together(examples: Sequence[Example]) -> list[tuple[tuple[int, ...], list[Example]]]:
+    """Examples that begin alike, in one pass each."""
+    order = sorted(examples, key=lambda each: each.before)
+    return [(before, list(rows)) for before, rows in groupby(order, key=lambda each: each.before)]

@@ -1,0 +1,98 @@
+"""What an adapter knows, and what it spoiled: measured the way it will serve.
+
+Called by ``distil``. Needs torch and peft (extra ``parametric``). An answer counts where the
+adapter's greedy choice at every token of the teacher's answer is the teacher's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memos_integrations.infrastructure.parametric import answering
+from memos_integrations.infrastructure.parametric.answering import Student
+from memos_integrations.infrastructure.parametric.recipe import Figures
+from memos_integrations.infrastructure.parametric.soft import Answer
+from memos_integrations.operation.transform.lesson import Lesson
+from memos_integrations.operation.transform.lesson_examples import Classroom, contexts
+
+_PART = 64
+_FIRST_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """What is asked: nothing of it was trained on but the lessons' own question forms."""
+
+    lessons: tuple[Lesson, ...]
+    answers: tuple[Answer, ...]
+    """The teacher's, as they were taught."""
+    replay: tuple[str, ...]
+    canaries: tuple[str, ...]
+    distractors: tuple[str, ...]
+    seed: int
+
+
+def measured(room: Classroom, student: Student, exam: Exam) -> Figures:
+    """The figures of an attached adapter."""
+    asked = [
+        (a, q)
+        for lesson, a in zip(exam.lessons, exam.answers, strict=True)
+        for q in lesson.questions
+    ]
+    trained, _ = _compare(room, student, [("", q) for _, q in asked], [a for a, _ in asked])
+    held = [("", each.held_out) for each in exam.lessons]
+    unseen, _ = _compare(room, student, held, exam.answers)
+    among = [(_without(exam, each, n), each.held_out) for n, each in enumerate(exam.lessons)]
+    distracted, _ = _compare(room, student, among, exam.answers)
+    read = room.read([room.prompt(each.statement, each.held_out) for each in exam.lessons])
+    agree = [a.tokens == b.tokens for a, b in zip(read, exam.answers, strict=True)]
+    kept, far = _beside_base(room, student, [("", q) for q in exam.replay])
+    if exam.canaries:
+        _, far = _beside_base(room, student, [("", q) for q in exam.canaries])
+    elif not exam.replay:
+        texts = [(each.statement, each.held_out) for each in exam.lessons]
+        _, far = _beside_base(room, student, texts)
+    return Figures(
+        recall=_share(trained),
+        held_out_recall=_share(unseen),
+        distracted_recall=_share(distracted),
+        teacher_agreement=_share(agree),
+        old_knowledge_loss=1.0 - _share(kept),
+        drift_kl=sum(far) / len(far),
+    )
+
+
+def _beside_base(
+    room: Classroom, student: Student, asked: Sequence[tuple[str, str]]
+) -> tuple[list[bool], list[float]]:
+    """For each prompt whether the base's answer stays, and how far the adapter drifts from it."""
+    answers = room.read([room.prompt(m, q) for m, q in asked], most=_FIRST_TOKENS)
+    return _compare(room, student, asked, answers)
+
+
+def _compare(
+    room: Classroom,
+    student: Student,
+    asked: Sequence[tuple[str, str]],
+    answers: Sequence[Answer],
+) -> tuple[list[bool], list[float]]:
+    same, far = list[bool](), list[float]()
+    for start in range(0, len(asked), _PART):
+        room.between()
+        prompts = [room.prompt(m, q) for m, q in asked[start : start + _PART]]
+        with room.hosted.lock:
+            part = answering.compare(student, prompts, answers[start : start + _PART])
+        same, far = same + part[0], far + part[1]
+    return same, far
+
+
+def _without(exam: Exam, lesson: Lesson, n: int) -> str:
+    """Other memories than this one, drawn apart from those of the training."""
+    others = [each for each in exam.distractors if each != lesson.statement]
+    drawn = contexts(others, seed=exam.seed + 1 + n, count=1)
+    return drawn[0] if drawn else ""
+
+
+def _share(true: Sequence[bool]) -> float:
+    return sum(true) / len(true) if true else 0.0
