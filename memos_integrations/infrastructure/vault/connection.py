@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -95,10 +95,10 @@ def translate(error: Exception, path: str) -> MemosError:
 
 def connect(path: str, *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
     """An autocommit connection with the vault's settings; migrations are the caller's."""
-    return _opened(sqlite3.Connection, path, synchronous, busy_seconds)
+    return _opened(sqlite3.connect, path, synchronous, busy_seconds)
 
 
-def _opened(kind: type[C], path: str, synchronous: str, busy_seconds: float) -> C:
+def _opened(kind: Callable[..., C], path: str, synchronous: str, busy_seconds: float) -> C:
     connection = kind(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         _use_wal(connection, busy_seconds)
