@@ -123,6 +123,8 @@ VERBS = (
     "entry_namespaces",
     *("nearest", "vectors", "embedded", "put_embedded", "version", "changes_in"),
     *("showable", "list_showable"),
+    *("caches", "cache_stats", "pin_cache", "unpin_cache", "demote_cache", "evict_caches"),
+    *("verify_caches", "repair_caches"),
 )
 NOT_ASKED = {
     "blobs": "made by put_blob, refused by type before",
