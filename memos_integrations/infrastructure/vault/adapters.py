@@ -179,6 +179,12 @@ def take_out_withdrawn(tx: Transaction) -> list[str]:
     return artifacts.remove(tx, tx.execute(queries("adapters")["withdrawn"]).fetchall())
 
 
+def discard_given_up(tx: Transaction) -> list[str]:
+    """End the candidates whose task failed for good or was cancelled; the blobs nothing names."""
+    rows = tx.execute(queries("adapters")["given_up"]).fetchall()
+    return [gone for each, why in rows for gone in discard(tx, each, figures=None, why=why)]
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A shard that is to be made anew of what is left of it."""
@@ -253,7 +259,7 @@ def candidates(connection: sqlite3.Connection) -> set[str]:
 
 
 def to_tend(connection: sqlite3.Connection) -> bool:
-    """Whether bytes wait to be taken out, or shards to be made anew."""
+    """Whether bytes wait to be taken out, shards to be made anew, or candidates to be ended."""
     return connection.execute(queries("adapters")["to_tend"]).fetchone() is not None
 
 

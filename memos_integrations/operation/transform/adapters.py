@@ -185,7 +185,7 @@ class Adapters:
                 return ()
 
         def work(tx: Transaction) -> tuple[list[str], list[str]]:
-            gone = adapters.take_out_withdrawn(tx)
+            gone = adapters.take_out_withdrawn(tx) + adapters.discard_given_up(tx)
             lost = adapters.take_rebuilds(tx, self.hosts.names())
             return gone, [task for each in lost if (task := _queued(tx, each)) is not None]
 

@@ -86,7 +86,13 @@ WHERE d.id = :id AND d.state = 'candidate' AND a.withdrawn IS NULL
 
 -- name: to_tend
 SELECT 1 FROM artifact WHERE withdrawn IS NOT NULL AND kind = 'parametric'
-UNION ALL SELECT 1 FROM adapter WHERE rebuild AND state IN ('stale', 'withdrawn') LIMIT 1
+UNION ALL SELECT 1 FROM adapter WHERE rebuild AND state IN ('stale', 'withdrawn')
+UNION ALL SELECT 1 FROM adapter d LEFT JOIN task t ON t.id = d.task
+    WHERE d.state = 'candidate' AND (t.id IS NULL OR t.state IN ('failed', 'cancelled')) LIMIT 1
+
+-- name: given_up
+SELECT d.id, coalesce(t.error, 'the task was cancelled') FROM adapter d LEFT JOIN task t ON t.id = d.task
+WHERE d.state = 'candidate' AND (t.id IS NULL OR t.state IN ('failed', 'cancelled'))
 
 -- name: to_rebuild
 -- Shards whose newest version was to be made anew and no longer stands.
