@@ -98,8 +98,12 @@ def test_moved_keys_are_those_of_the_new_place(name: str) -> None:
         assert torch.allclose(layer.values, fresh.values, atol=2e-6)
 
 
+@pytest.mark.parametrize("at_once", [256, 7])
 @pytest.mark.parametrize("name", MOVED)
-def test_linking_every_token_is_a_full_prefill(name: str) -> None:
+def test_linking_every_token_is_a_full_prefill(
+    name: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "_AT_ONCE", at_once)
     model = made(MOVED[name]())
     chunks, question = [some(n, 15 + n) for n in range(4)], some(9, 5)
     done = compose.linked(

@@ -32,6 +32,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("activation memory", "activation") from error
 
+_AT_ONCE = 256
 LINK_TOKENS = 8
 """Tokens at the beginning of each chunk that are computed anew."""
 
@@ -109,7 +110,7 @@ def place(model: Any, chunks: Sequence[Kept], question: Sequence[int], *, lead: 
 
 
 def compute(model: Any, placed: Placed, slots: Sequence[int]) -> Composed:
-    """The tokens of these slots and of the question, computed from all that stands before them.
+    """The tokens of these slots (in order) and of the question, from all that stands before them.
 
     Every layer of the cache has fresh keys and values in those places afterwards.
     """
@@ -182,11 +183,22 @@ def _turned(keys: Any, delta: int, frequencies: Any) -> Any:
 
 
 def _compute(model: Any, layers: Sequence[Any], tokens: Sequence[int], slots: list[int]) -> None:
-    """Run the tokens of these slots through the model, each seeing all that stands before it."""
-    places = torch.tensor(slots, device=model.device)
+    """Run the tokens of these slots through the model, each seeing all that stands before it.
+
+    ``slots`` ascend, so a few at a time see what was computed for those before them, and need not
+    look beyond the last of themselves.
+    """
+    for start in range(0, len(slots), _AT_ONCE):
+        _compute_some(model, layers, tokens, slots[start : start + _AT_ONCE])
+
+
+def _compute_some(
+    model: Any, layers: Sequence[Any], tokens: Sequence[int], slots: list[int]
+) -> None:
+    places, end = torch.tensor(slots, device=model.device), slots[-1] + 1
     for layer in layers:
-        layer.update = partial(_write, layer, places)
-    columns = torch.arange(layers[0].keys.shape[2], device=model.device)
+        layer.update = partial(_write, layer, places, end)
+    columns = torch.arange(end, device=model.device)
     hidden = columns[None, :] > places[:, None]
     mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device)
     mask = mask.masked_fill(hidden, torch.finfo(model.dtype).min)[None, None]
@@ -217,11 +229,13 @@ def _with_room(tensor: Any, room: int) -> Any:
     return torch.cat([tensor, tensor.new_zeros((*tensor.shape[:2], room, tensor.shape[3]))], dim=2)
 
 
-def _write(layer: Any, places: Any, keys: Any, values: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+def _write(
+    layer: Any, places: Any, end: int, keys: Any, values: Any, *_: Any, **__: Any
+) -> tuple[Any, Any]:
     """What stands for a layer's ``update`` while its places are filled."""
     layer.keys.index_copy_(2, places, keys)
     layer.values.index_copy_(2, places, values)
-    return layer.keys, layer.values
+    return layer.keys[:, :, :end], layer.values[:, :, :end]
 
 
 def _rotary(model: Any) -> Any:
