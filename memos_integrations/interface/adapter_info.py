@@ -116,7 +116,7 @@ def adapter_info(reading: Reading, row: AdapterRow, *, usable: bool) -> AdapterI
         facts=row.facts,
         items=tuple(each.item for each in items),
         bytes=row.bytes,
-        figures=None if told is None else Figures(**told["figures"]),
+        figures=None if told is None else Figures(**told["figures"] | {"seconds": told["seconds"]}),
         verdict=() if told is None else tuple(told["verdict"]["why"]),
         task=row.task,
         created=from_micros(row.created),

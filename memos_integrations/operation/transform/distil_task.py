@@ -1,8 +1,8 @@
 """Trains one shard in the background: from memories to an adapter, published or not.
 
 Handles the tasks that ``teaching.queue_shard`` queues; calls the training, the blobs and the rows
-of adapters. Needs torch and peft (extra ``parametric``). Whatever ends it, nothing half-made is ever
-used: a candidate becomes an adapter in one transaction that looks at every source once more.
+of adapters. Needs torch and peft (extra ``parametric``). Whatever ends it, nothing half-made is
+ever used: a candidate becomes an adapter in one transaction that looks at every source once more.
 """
 
 from __future__ import annotations
@@ -123,8 +123,12 @@ class DistilStage:
     ) -> Distilled:
         """As the order says, from the checkpoint where there is one. Raises ``_Unwanted``, and
         ``BackendUnavailable`` where the program closes: the task goes on later."""
+        from memos_integrations.infrastructure.parametric.errors import (  # noqa: PLC0415
+            TrainingStopped,
+        )
         from memos_integrations.operation.transform.distil import distil  # noqa: PLC0415
 
+        # Of the shard alone: words of other memories would be in weights that do not go with them.
         others = tuple(each.statement for each in lessons)
         while True:
             folder = self._vault.checkpoints.folder(row.id)
@@ -140,14 +144,14 @@ class DistilStage:
                     should_stop=watch.should_stop,
                     seconds=order.seconds,
                 )
+            except TrainingStopped:
+                watch.look()
             except OSError:
-                if self._vault.checkpoints.is_there(row.id):
-                    raise
-                watch.look()  # its folder was wiped by an erase: is it still wanted?
-            except MemosError as error:
                 watch.look()
                 if self._vault.checkpoints.is_there(row.id):
-                    raise _Unwanted(str(error)) from error
+                    raise  # it was not an erase that took its folder away
+            except MemosError as error:
+                raise _Unwanted(str(error)) from error
 
     # -- ending -------------------------------------------------------------------------------
 
