@@ -163,3 +163,15 @@ youth youth  boy boy  yellow yellow  add add  geologist geolog  university unive
 )
 def test_stems_are_those_of_porter2(word: str, expected: str) -> None:
     assert stem(word) == expected
+
+
+@given(
+    st.text(alphabet=st.sampled_from(["a", "B", "7", "'", ",", "_", "-", " ", "\n", "\x1f", "Z"]))
+)
+def test_text_without_joining_signs_is_split_into_the_same_words(text: str) -> None:
+    """A quote alone is no word, but it has the text read by the pattern."""
+    assert tokens(text) == tokens(f"{text} '")
+
+
+def test_a_long_word_is_cut_off_where_it_always_was() -> None:
+    assert tokens("b" * 100) == tokens("b" * 100 + " '") == ["b" * 64]

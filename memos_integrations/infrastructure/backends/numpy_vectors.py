@@ -68,8 +68,10 @@ class NumpyVectors:
             old = self._cubes.get(cube) or _empty(matrix.shape[1])
             _check_dim(old, matrix.shape[1])
             keep = latest[_not_outdated(old, items[latest], versions[latest])]
+            if not np.array_equal(keep, np.arange(len(items))):  # spares a copy of all vectors
+                items, versions, matrix = items[keep], versions[keep], matrix[keep]
             if keep.size:
-                self._cubes[cube] = _with(old, items[keep], versions[keep], matrix[keep])
+                self._cubes[cube] = _with(old, items, versions, matrix)
 
     def delete(self, cube: int, items: Sequence[int]) -> None:
         """Forget these items and their versions; unknown ones are no error."""

@@ -38,6 +38,8 @@ _WORD = re.compile(
     rf"([{_UNSPACED}]+|{_EMOJI}|{_NUMBER}|{_LETTER}{{1,{_MAX_WORD_CHARS}}}{_TAIL})"
     rf"(?:(?<=[\w{_SIGNS}])(?<![{_UNSPACED}]){_LETTER}+)?"
 )
+_JOINED_DIGITS = re.compile(r"\d,\d")
+_SPACED = {n: " " for n in range(128) if not chr(n).isalnum()}
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 _LONG_MARKS = re.compile(rf"([^\w\s\x00-\x7f]{{{_MAX_MARKS_IN_A_ROW}}})[^\w\s\x00-\x7f]+")
 
@@ -89,10 +91,22 @@ def tokens(text: str) -> list[str]:
     ends after 64 characters. Linear in the length of the text, whatever it holds.
     """
     plain = text.lower() if text.isascii() else _fold(text)
-    words: list[str] = (_ASCII_WORD if plain.isascii() else _WORD).findall(plain)
+    words = _split(plain)
     if not plain.isascii() and _UNSPACED_RUN.search(plain):
         words = list(chain.from_iterable(map(_pairs, words)))
     return list(filter(None, map(_term, words)))
+
+
+def _split(plain: str) -> list[str]:
+    """The matches of the pattern for words. Most prose in ASCII is split at once instead, which
+    takes a third of the time and, without the signs that join, comes to the same."""
+    if not plain.isascii():
+        return _WORD.findall(plain)
+    if "'" not in plain and not ("," in plain and _JOINED_DIGITS.search(plain)):
+        words = plain.translate(_SPACED).split()
+        if max(map(len, words), default=0) <= _MAX_WORD_CHARS:
+            return words
+    return _ASCII_WORD.findall(plain)
 
 
 def _fold(text: str) -> str:

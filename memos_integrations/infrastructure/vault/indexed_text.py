@@ -7,6 +7,7 @@ or a personal datum that the searcher may not read.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from memos_integrations.cube.ids import from_micros
@@ -17,14 +18,21 @@ _MONTHS: Final = (
     "October", "November", "December",
 )  # fmt: skip
 """In English whatever the locale, so that one file is indexed alike everywhere."""
+_DAY: Final = 86_400_000_000
+"""Microseconds."""
 
 
 def indexed_text(*, text: str, spans: str | None, speaker: str | None, time: int) -> str:
     """``"Maya (8 May 2026): ..."``; the date alone where the speaker is unknown."""
     shown = bare_text(text=text, spans=spans)
-    said = from_micros(time)
-    date = f"{said.day} {_MONTHS[said.month - 1]} {said.year}"
+    date = _date(time // _DAY)
     return f"{speaker} ({date}): {shown}" if speaker else f"({date}): {shown}"
+
+
+@lru_cache(maxsize=1 << 12)
+def _date(day: int) -> str:
+    said = from_micros(day * _DAY)
+    return f"{said.day} {_MONTHS[said.month - 1]} {said.year}"
 
 
 def bare_text(*, text: str, spans: str | None) -> str:

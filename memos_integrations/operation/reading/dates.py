@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from memos_integrations.cube.facts import TimeSpan
 from memos_integrations.operation.reading import dates_absolute, dates_relative, dates_zh
 from memos_integrations.operation.reading.joined_dates import joined
-from memos_integrations.operation.reading.numbers import has_number
+from memos_integrations.operation.reading.numbers import has_number, letters
 from memos_integrations.operation.reading.said import Rule, Said, fold
 from memos_integrations.operation.reading.timeline import day_of
 
@@ -21,7 +21,6 @@ __all__ = ["has_number", "has_time_word", "spoken_times"]
 
 _RULES: tuple[Rule, ...] = (*dates_absolute.RULES, *dates_relative.RULES)
 _TRIGGERS = frozenset().union(*(rule.triggers for rule in _RULES))
-_WORD = re.compile(r"[a-z]+")
 _DIGIT = re.compile(r"[0-9]")
 # Both ends keep a month's room, so that no neighbour of the day leaves the calendar.
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_800_000_000
@@ -57,7 +56,7 @@ def spoken_times(text: str, *, at: int) -> tuple[TimeSpan, ...]:
 def has_time_word(text: str) -> bool:
     """Whether any date, weekday, time of day or length of time stands in the words."""
     folded = fold(text)
-    if not _TIME_WORDS.isdisjoint(_WORD.findall(folded)):
+    if not _TIME_WORDS.isdisjoint(letters(folded)):
         return True
     if _DIGIT.search(folded) and _TIME_SIGN.search(folded):
         return True
@@ -71,7 +70,7 @@ def _said(text: str, at: int) -> Said | None:
 
 
 def _english(said: Said) -> list[TimeSpan]:
-    words = _TRIGGERS.intersection(_WORD.findall(said.folded))
+    words = _TRIGGERS.intersection(letters(said.folded))
     if _DIGIT.search(said.folded):
         words |= {"0"}
     if not words:

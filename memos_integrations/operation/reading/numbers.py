@@ -28,6 +28,7 @@ _NUMBER_WORDS = frozenset(WORDS) - {"zero", "one"} | frozenset(
     "twice thrice once half pair".split()
 )
 _WORD = re.compile(r"[a-z]+")
+_SPACED = {n: " " for n in range(128) if not "a" <= chr(n) <= "z"}
 _DIGIT = re.compile(r"[0-9]")
 _ONE = re.compile(
     r"\bone\s(?!of|another|day|thing|more|that|who|which|is|was|can|should|must|and|or|to)[a-z]"
@@ -83,11 +84,16 @@ def amount_zh(words: str) -> Amount:
     return Amount(n, n)
 
 
+def letters(lowered: str) -> list[str]:
+    """The runs of letters from a to z in a text without capitals."""
+    return lowered.translate(_SPACED).split() if lowered.isascii() else _WORD.findall(lowered)
+
+
 def has_number(text: str) -> bool:
     """Whether the text holds a number, in digits or in words."""
     if _DIGIT.search(text):
         return True
-    words = _WORD.findall(text.lower())
+    words = letters(text.lower())
     if not _NUMBER_WORDS.isdisjoint(words):
         return True
     if "one" in words and _ONE.search(text.lower()):
