@@ -311,6 +311,7 @@ def _compose(
         memory_bytes=settings.kv_memory_bytes,
         disk_bytes=settings.kv_disk_bytes,
         wait_seconds=settings.kv_wait_seconds,
+        device_bytes=settings.kv_device_bytes,
     )
     adapters = Adapters(
         vault,

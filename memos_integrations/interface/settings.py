@@ -48,6 +48,8 @@ class Settings(BaseModel):
     """At most so many for any one tenant; ``None``: as its fair share has it."""
     kv_memory_bytes: int = Field(default=1024**3, ge=0)
     """KV-caches of local models held in memory, over all tenants."""
+    kv_device_bytes: int = Field(default=0, ge=0)
+    """Copies of them that stay on each device (GPU) a model runs on; 0: copied at each use."""
     kv_disk_bytes: int = Field(default=8 * 1024**3, ge=0)
     """KV-caches kept in files beside the vault."""
     kv_wait_seconds: float = Field(default=60.0, ge=0)

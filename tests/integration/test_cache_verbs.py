@@ -310,26 +310,28 @@ def test_evicted_caches_are_computed_anew(mos: MOS, model: Any, path: Path) -> N
 def test_the_disk_makes_room_for_what_is_worth_more(path: Path, model: Any) -> None:
     settings = SETTINGS.model_copy(update={"kv_disk_bytes": 17_000})
     with MOS(path, embedder=None, settings=settings) as mos:
-        users = [f"user{'x' * n}" for n in range(4)]
+        users = [f"user{'x' * n}" for n in range(3)]
         fill(mos, *users)
         for times, user in enumerate(users):
-            ask(mos, model, user=user, times=2 + 30 * times)
+            ask(mos, model, user=user, times=2 + 15 * times)
         admin = mos.acting(Principal(roles=frozenset({"admin"})))
         there = [each for each in admin.caches() if "disk" in each.tiers]
         assert len(there) == len(files(path)) == 2
-        assert users[3] in {user for user in users if mos.caches(user=user)[0].tiers[-1] == "disk"}
+        assert users[2] in {user for user in users if mos.caches(user=user)[0].tiers[-1] == "disk"}
 
 
 # -- load or compute -------------------------------------------------------------------------------
 
 
-def test_a_slow_disk_is_not_used_and_the_answer_says_so(path: Path, model: Any) -> None:
+def test_a_slow_disk_is_not_used_and_the_answer_says_so(path: Path) -> None:
+    model = a_model(hidden_size=128, num_key_value_heads=2)
     with MOS(path, embedder=None, settings=SETTINGS) as mos:
-        fill(mos, "maya")
+        fill(mos, "maya", words=700)
         ask(mos, model, times=2)
+        assert mos.caches(user="maya")[0].bytes > 2**20
     with MOS(path, embedder=None, settings=SETTINGS) as mos:
         disk = mos._rooms.caches.keeper()._disk
-        disk.transfers.load.measured(1_000, 100.0)
+        disk.transfers.load.measured(2**20, 100.0)
         slow = ask(mos, model)
         assert slow.cached_tokens == 0
         assert "longer to load" in slow.why

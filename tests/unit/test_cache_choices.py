@@ -48,7 +48,7 @@ def test_a_file_is_written_where_as_many_uses_again_gain_more_than_it_takes() ->
 
 def test_the_estimate_follows_the_machine_and_weighs_large_moves_most() -> None:
     pace = Pace()
-    pace.measured(1_000, 1.0)
+    pace.measured(MIB, 1.0)
     for _ in range(20):
         pace.measured(100 * MIB, 1.0)
     estimate = pace.estimate(100 * MIB)
@@ -56,17 +56,25 @@ def test_the_estimate_follows_the_machine_and_weighs_large_moves_most() -> None:
     assert 0.9 < estimate < 1.2
 
 
+def test_small_files_tell_nothing_and_are_always_worth_it() -> None:
+    pace = Pace()
+    pace.measured(MIB - 1, 100.0)
+    assert pace.estimate(MIB) is None
+    pace.measured(MIB, 100.0)
+    assert pace.pays(MIB - 1, 0.0) is None
+    assert pace.pays(MIB, 0.0) is not None
+
+
 def test_after_many_refusals_it_is_measured_anew() -> None:
     pace = Pace()
-    pace.measured(1_000, 100.0)
+    pace.measured(MIB, 100.0)
     refused = 0
-    while pace.pays(1_000, 0.0) is not None:
+    while pace.pays(MIB, 0.0) is not None:
         refused += 1
     assert refused == 31
-    pace.measured(1_000, 0.001)
-    for _ in range(30):
-        pace.measured(1_000, 0.001)
-    assert pace.pays(1_000, 0.001) is None
+    for _ in range(31):
+        pace.measured(MIB, 0.001)
+    assert pace.pays(MIB, 0.001) is None
 
 
 def test_what_is_worth_least_leaves_the_disk_first() -> None:

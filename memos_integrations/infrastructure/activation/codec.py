@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ class Kept:
         return sum(t.nbytes for layer in self.layers for t in (layer.keys, layer.values))
 
     @property
+    def device(self) -> str:
+        """Where its tensors lie, such as ``cpu`` or ``cuda:0``."""
+        return str(self.layers[0].keys.device)
+
+    @property
     def whole(self) -> bool:
         """Whether every layer still holds every token, so that a part of it can be used."""
         return all(layer.kind == "DynamicLayer" for layer in self.layers)
@@ -113,6 +118,15 @@ def use(kept: Kept, config: Any, *, upto: int | None = None) -> DynamicCache:
     if cache.get_seq_length() != length:
         raise CacheUnsupported("this version of transformers counts the restored tokens otherwise")
     return cache
+
+
+def moved(kept: Kept, device: str) -> Kept:
+    """The same cache with its tensors on ``device``; shared where they lie there already."""
+    layers = tuple(
+        replace(layer, keys=layer.keys.to(device), values=layer.values.to(device))
+        for layer in kept.layers
+    )
+    return replace(kept, layers=layers)
 
 
 def dump(kept: Kept) -> bytes:

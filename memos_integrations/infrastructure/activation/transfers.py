@@ -11,6 +11,8 @@ _WEIGHT = 0.3
 """Of the newest measurement."""
 _JITTER_SECONDS = 0.05
 """What a busy machine adds to anything: no choice is worth less."""
+_TELLING_BYTES = 2**20
+"""Less is moved in the time that a busy disk takes to turn to it: no pace can be told of it."""
 _LOOK_AGAIN = 32
 """Refusals after which one is let through, to be measured anew."""
 
@@ -24,7 +26,9 @@ class Pace:
     refused: int = 0
 
     def measured(self, size: int, seconds: float) -> None:
-        """Take in one move."""
+        """Take in one move. Of less than a MiB none is told."""
+        if size < _TELLING_BYTES:
+            return
         self.refused = 0
         first = not self.seconds
         keep = 0.0 if first else 1.0 - _WEIGHT
@@ -36,9 +40,9 @@ class Pace:
         return size * self.seconds / self.bytes if self.bytes > 0 else None
 
     def pays(self, size: int, gain_seconds: float) -> str | None:
-        """``None`` where a move is worth what it gains, else why not."""
+        """``None`` where a move is worth what it gains, else why not. Less than a MiB always is."""
         cost = self.estimate(size)
-        if cost is None or cost <= gain_seconds + _JITTER_SECONDS:
+        if size < _TELLING_BYTES or cost is None or cost <= gain_seconds + _JITTER_SECONDS:
             return None
         self.refused += 1
         if self.refused % _LOOK_AGAIN == 0:

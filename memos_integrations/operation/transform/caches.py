@@ -29,11 +29,18 @@ class Caches:
     """One shelf for a program, and what fills it."""
 
     def __init__(
-        self, vault: MemVault, *, memory_bytes: int, disk_bytes: int, wait_seconds: float
+        self,
+        vault: MemVault,
+        *,
+        memory_bytes: int,
+        disk_bytes: int,
+        wait_seconds: float,
+        device_bytes: int = 0,
     ) -> None:
         self._vault = vault
         self._disk_bytes = disk_bytes
         self._wait_seconds = wait_seconds
+        self._device_bytes = device_bytes
         self._lock = threading.Lock()
         self._keeper: Keeper | None = None
         self._folder = Path(f"{vault.path}.kv")
@@ -58,6 +65,7 @@ class Caches:
             reading.asking,
             held=self.shelf.held(),
             uses=self._uses.unwritten(),
+            copied=() if self._keeper is None else self._keeper.copied(),
             within=within,
         )
 
@@ -86,6 +94,7 @@ class Caches:
     def evict(self, keys: Sequence[Digest]) -> None:
         """Let these go, here and on disk; another process may still hold them in memory."""
         self.shelf.let_go(keys)
+        self._let_go_of_copies(keys)
         self._uses.forget(keys)
         self._files.discard(keys)
 
@@ -103,6 +112,7 @@ class Caches:
         """Hold nothing any more, nor any file that nothing names: something was erased."""
         keys = self.shelf.keys()
         self.shelf.forget(keys)
+        self._let_go_of_copies(keys)
         self._uses.forget(self._uses.unwritten())
         self._files.sweep()
 
@@ -110,13 +120,20 @@ class Caches:
         """Write what is counted, as far as that is possible."""
         self._uses.stop()
 
+    def _let_go_of_copies(self, keys: Sequence[Digest]) -> None:
+        if self._keeper is not None:
+            self._keeper.let_go_of_copies(keys)
+
     def _made(self) -> Keeper:
+        from memos_integrations.infrastructure.activation import codec  # noqa: PLC0415
         from memos_integrations.infrastructure.activation.flights import Flights  # noqa: PLC0415
         from memos_integrations.operation.transform.disk_tier import DiskTier  # noqa: PLC0415
         from memos_integrations.operation.transform.keeper import Keeper  # noqa: PLC0415
+        from memos_integrations.operation.transform.on_devices import OnDevices  # noqa: PLC0415
         from memos_integrations.operation.transform.stored import Stored  # noqa: PLC0415
 
         flights: Flights[Stored] = Flights(self._folder, wait_seconds=self._wait_seconds)
         flights.sweep()
         disk = DiskTier(self._vault, self._files, capacity_bytes=self._disk_bytes)
-        return Keeper(self._vault, self.shelf, disk, self._files, self._uses, flights)
+        devices = OnDevices(self._device_bytes, copied=codec.moved, host="cpu")
+        return Keeper(self._vault, self.shelf, disk, self._files, self._uses, flights, devices)

@@ -103,7 +103,7 @@ class DiskTier:
         began = time.perf_counter()
         try:
             data = self._vault.blobs.read(row.sha256)
-            kept = codec.parse(data, identity=wanted.identity, device=str(wanted.device))
+            kept = codec.parse(data, identity=wanted.identity)
             if len(kept.tokens) != row.tokens:
                 raise CacheRefused("it holds another number of tokens than its row")
         except (CacheRefused, HostileArchive, NotFound, VaultDamaged) as refusal:

@@ -1,5 +1,5 @@
 """Where computed caches are kept and found again: memory first, then files, both withdrawn with
-their sources.
+their sources. What a model on a device uses is copied there.
 
 Called by what fills caches (``prefill``, ``composition``, ``conversation``) and by what decides in
 which form memory lives; calls the shelf, the disk tier and the counts. Whatever is wrong with a
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -23,6 +23,7 @@ from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.transform.cache_files import CacheFiles
 from memos_integrations.operation.transform.cache_use import UseLog
 from memos_integrations.operation.transform.disk_tier import DiskTier
+from memos_integrations.operation.transform.on_devices import OnDevices
 from memos_integrations.operation.transform.records import CacheRecord, all_records
 from memos_integrations.operation.transform.stored import Hit, Stored, Wanted
 
@@ -57,6 +58,7 @@ class Keeper:
         files: CacheFiles,
         uses: UseLog,
         flights: Flights[Stored],
+        devices: OnDevices,
     ) -> None:
         self._vault = vault
         self._shelf = shelf
@@ -64,6 +66,7 @@ class Keeper:
         self._files = files
         self._uses = uses
         self._flights = flights
+        self._devices = devices
         self._turns = _Turns()
         self._looked_at = -1
 
@@ -97,10 +100,11 @@ class Keeper:
                 self._turns.notes[wanted.key] = why
             if on_disk is not None:
                 self._offer(on_disk.stored)
-                return on_disk
+                hit = on_disk
         if hit is None:
             self._uses.miss(wanted.tenant)
-        return hit
+            return None
+        return Hit(self._devices.on_device(hit.stored, str(wanted.device)), hit.blocks)
 
     def why_not(self, key: Digest) -> str:
         """Why nothing on disk served in this thread's turn at ``key``; empty where nothing lay
@@ -112,7 +116,7 @@ class Keeper:
         flight = self._flight(stored.key)
         if flight is not None and flight.late:
             return
-        named = self._named(stored)
+        named = self._devices.on_host(self._named(stored), stored.kept.device)
         if flight is not None:
             flight.made = named
         self._offer(named)
@@ -120,7 +124,9 @@ class Keeper:
     def used(self, hit: Hit, seconds: float, tenant: str) -> None:
         """Keep account of a prefill that was not needed; write what is used again to disk."""
         self._shelf.saved(seconds)
-        stored = hit.stored
+        # Memory keeps and files are made of what lies on the host, never of a device's copy.
+        held = self._shelf.peek(hit.stored.key)
+        stored = held or self._devices.on_host(hit.stored, hit.stored.kept.device)
         self._uses.hit(stored.key, tenant, seconds, on_disk=stored.on_disk)
         touches = self._shelf.touches(stored.key)
         if not stored.on_disk and touches >= _TO_DISK_AT:
@@ -158,7 +164,12 @@ class Keeper:
             self._disk.write(held, uses=self._shelf.touches(key), always=True)
             self._uses.written(key)
         self._shelf.let_go([key])
+        self._devices.forget([key])
         return True
+
+    def let_go_of_copies(self, keys: Iterable[Digest]) -> None:
+        """Drop what devices hold of these: they went from memory."""
+        self._devices.forget(keys)
 
     def records(self, tenant: str) -> list[CacheRecord]:
         """Every cache of a tenant, for what decides over forms and tiers; nobody is shown it."""
@@ -169,7 +180,12 @@ class Keeper:
                 now=self._vault.now(),
                 held=self._shelf.held(),
                 uses=self._uses.unwritten(),
+                copied=self._devices.keys(),
             )
+
+    def copied(self) -> set[Digest]:
+        """The caches of which a device holds a copy."""
+        return self._devices.keys()
 
     def forget_stale(self) -> None:
         """Let go of what was made of memories that have changed since, here and on disk."""
@@ -183,6 +199,7 @@ class Keeper:
             withdrawn = artifacts.any_withdrawn(connection)
         stale = [key for key, s in held.items() if any(each.item in gone for each in s.sources)]
         self._shelf.forget(stale)
+        self._devices.forget(stale)
         self._uses.forget(stale)
         if withdrawn:
             self._files.discard(None)
@@ -230,4 +247,5 @@ class Keeper:
         elif done is None:
             # A source went while the file was written: an erase did not know of this file.
             self._shelf.forget([stored.key])
+            self._devices.forget([stored.key])
             self._uses.forget([stored.key])

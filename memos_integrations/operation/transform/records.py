@@ -7,7 +7,7 @@ governed from the vault; what lies in memory is shown under the same rule.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
@@ -19,7 +19,7 @@ from memos_integrations.infrastructure.vault import cache_records
 from memos_integrations.infrastructure.vault.cache_records import CacheFacts, Uses
 from memos_integrations.infrastructure.vault.governed import Asking
 
-Tier: TypeAlias = Literal["memory", "disk"]
+Tier: TypeAlias = Literal["device", "memory", "disk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class CacheRecord:
     tokens: int
     bytes: int
     tiers: tuple[Tier, ...]
-    """Where it lies, the fastest first. Memory is that of this process."""
+    """Where it lies, the fastest first. Memory and devices are those of this process."""
     hits: int
     saved_seconds: float
     """Of prefill, by all its hits together."""
@@ -69,10 +69,11 @@ def all_records(
     now: int,
     held: Mapping[Digest, Any],
     uses: Mapping[Digest, Uses],
+    copied: Collection[Digest] = (),
 ) -> list[CacheRecord]:
     """Every cache of a tenant."""
     keeper = Principal(tenant=tenant, agent="memos", roles=frozenset({ADMIN_ROLE}))
-    return records(connection, Asking(keeper, now), held=held, uses=uses)
+    return records(connection, Asking(keeper, now), held=held, uses=uses, copied=copied)
 
 
 def records(
@@ -81,23 +82,24 @@ def records(
     *,
     held: Mapping[Digest, Any],
     uses: Mapping[Digest, Uses],
+    copied: Collection[Digest] = (),
     within: Iterable[int] | None = None,
 ) -> list[CacheRecord]:
     """The caches of which the asker holds the right on every source, those on disk first.
 
-    ``held`` is what lies in memory (``Stored``) by key, ``uses`` what no row has counted yet;
-    ``within`` are cube rows that a source lies in.
+    ``held`` is what lies in memory (``Stored``) by key, ``uses`` what no row has counted yet,
+    ``copied`` what lies on a device too; ``within`` are cube rows that a source lies in.
     """
     cubes = None if within is None else set(within)
     rows = cache_records.seen(connection, asking, within=cubes)
     on_disk = {row.key for row in rows}
-    found = [_of_row(row, key_held=row.key in held, uses=uses.get(row.key)) for row in rows]
+    found = [_of_row(row, _tiers(row.key, held, copied), uses.get(row.key)) for row in rows]
     mine = {k: s for k, s in held.items() if s.tenant == asking.principal.tenant}
     items = {each.item for stored in mine.values() for each in stored.sources}
     where = cache_records.readable(connection, asking, items)
     for key, stored in mine.items():
         if key not in on_disk and _is_shown(stored, where, cubes, asking.principal):
-            found.append(_of_held(stored, uses.get(key)))
+            found.append(_of_held(stored, _tiers(key, held, copied), uses.get(key)))
     return found
 
 
@@ -144,7 +146,14 @@ def _is_shown(
     return who.is_admin or (bool(named) and all(item in where for item in named))
 
 
-def _of_row(row: CacheFacts, *, key_held: bool, uses: Uses | None) -> CacheRecord:
+def _tiers(key: Digest, held: Mapping[Digest, Any], copied: Collection[Digest]) -> tuple[Tier, ...]:
+    """Those of this process."""
+    if key not in held:
+        return ()
+    return ("device", "memory") if key in copied else ("memory",)
+
+
+def _of_row(row: CacheFacts, tiers: tuple[Tier, ...], uses: Uses | None) -> CacheRecord:
     more = uses or Uses()
     used = max(row.used or 0, more.used)
     return CacheRecord(
@@ -153,7 +162,7 @@ def _of_row(row: CacheFacts, *, key_held: bool, uses: Uses | None) -> CacheRecor
         architecture=row.architecture,
         tokens=row.tokens,
         bytes=row.bytes,
-        tiers=("memory", "disk") if key_held else ("disk",),
+        tiers=(*tiers, "disk"),
         hits=row.hits + more.hits,
         saved_seconds=row.saved_seconds + more.saved_seconds,
         build_seconds=row.build_seconds,
@@ -165,7 +174,7 @@ def _of_row(row: CacheFacts, *, key_held: bool, uses: Uses | None) -> CacheRecor
     )
 
 
-def _of_held(stored: Any, uses: Uses | None) -> CacheRecord:
+def _of_held(stored: Any, tiers: tuple[Tier, ...], uses: Uses | None) -> CacheRecord:
     more = uses or Uses()
     return CacheRecord(
         key=stored.key,
@@ -173,7 +182,7 @@ def _of_held(stored: Any, uses: Uses | None) -> CacheRecord:
         architecture=stored.architecture,
         tokens=len(stored.kept.tokens),
         bytes=stored.kept.bytes,
-        tiers=("memory",),
+        tiers=tiers,
         hits=more.hits,
         saved_seconds=more.saved_seconds,
         build_seconds=stored.build_seconds,
