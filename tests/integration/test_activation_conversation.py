@@ -142,6 +142,9 @@ def test_the_memory_serves_other_conversations_and_alone_goes_to_disk(
         assert first.cached_tokens == (0 if day == "monday" else 128)
         for n in range(3):
             talk.says(f"And on day {n}?")
+        for _ in range(3):  # tried again: a kept turn is found more than once
+            talk.turns = talk.turns[:-2]
+            talk.says("And on day 2?")
     files = [each for each in (tmp_path / "m.db.blobs").rglob("*") if each.is_file()]
     sizes = [each.stat().st_size for each in files if each.stat().st_size > 10_000]
     assert len(sizes) == 1
