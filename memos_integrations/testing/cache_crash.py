@@ -278,7 +278,7 @@ def storm(job: Mapping[str, Any]) -> int:
     def slowly(model: Any, cache: Any, tokens: Any) -> float:
         builds.note(tokens=len(tokens))
         _wait(lambda: any(folder.glob("*.kv/*.next")), job["patience"])
-        return real(model, cache, tokens)
+        return float(real(model, cache, tokens))
 
     def ask() -> None:
         answers.append(is_right(mos, _USERS[0], _models[0]))
