@@ -3,19 +3,22 @@
 One seeded world of three tenants that read at rates of 1 : 2 : 5, change their minds and sweep
 through everything now and then; every arm sees the same reads and has the same bytes. LRU and LFU
 are one cache for all tenants and take a memory in on every miss; the scheduler places its tiers
-only every so many reads and keeps each tenant to a fair share, which costs hits.
+only every so many reads and keeps each tenant to a fair share, which costs hits. A second table
+plays the forms of whole cubes by a price list.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.measure import table
 from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.placement import PlacementRules
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.tiers import TierRules
+from memos_integrations.testing import form_simulation as forms
 from memos_integrations.testing.scheduler_simulation import (
     Outcome,
     World,
@@ -29,6 +32,20 @@ _STEADY = TierRules(residence_seconds=200, cold_after_seconds=1e9)
 _NERVOUS = replace(_STEADY, residence_seconds=0, margin=0, leave_hot=_STEADY.enter_hot)
 _ROOM = 18_000.0
 _HEADS = ("world", "arm", "hit rate", "moves", "most moves of one", "unfairness", "over budget")
+
+
+_FORMS = PlacementRules(residence_seconds=200, long_stable_seconds=0)
+_FORM_WORLD = forms.World(steps=2000, place_every=10)
+_FORM_ROOM = 15e6
+_FORM_HEADS = ("arm", "seconds", "of them builds", "promotions", "most of one in 1000 steps")
+
+
+@dataclass(frozen=True, slots=True)
+class _FormArm:
+    """One way to choose forms."""
+
+    name: str
+    play: Callable[[forms.World], forms.Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,8 @@ def main(*, quick: bool) -> None:
     ]
     print(f"\nTiers in a seeded world, means over {len(seeds)} seeds, {_ROOM:.0f} bytes\n")
     print("\n".join(table(_HEADS, rows)))
+    print(f"\nForms of cubes in a seeded world, by a price list, means over {len(seeds)} seeds\n")
+    print("\n".join(table(_FORM_HEADS, [_form_row(arm, seeds) for arm in _form_arms()])))
 
 
 def _arms() -> Sequence[_Arm]:
@@ -63,6 +82,30 @@ def _arms() -> Sequence[_Arm]:
         _Arm("without hysteresis", lambda w: run(w, policy=_POLICY, rules=_NERVOUS, budget=budget)),
         _Arm("LRU", lambda w: least_recent(w, max_bytes=_ROOM)),
         _Arm("LFU", lambda w: least_frequent(w, max_bytes=_ROOM)),
+    )
+
+
+def _form_arms() -> Sequence[_FormArm]:
+    wide, narrow = (Budget(Allowance(bytes=room, seconds=30.0)) for room in (1e9, _FORM_ROOM))
+    nervous = replace(_FORMS, payback=1.0, leave_share=1.0, margin=0.0, residence_seconds=0)
+    return (
+        _FormArm("always text", lambda w: forms.always(w, "plaintext")),
+        _FormArm("always KV, room for all", lambda w: forms.always(w, "activation")),
+        _FormArm("always adapters", lambda w: forms.always(w, "parametric")),
+        _FormArm("loop, room for all", lambda w: forms.run(w, rules=_FORMS, budget=wide)),
+        _FormArm("loop, a third of the bytes", lambda w: forms.run(w, rules=_FORMS, budget=narrow)),
+        _FormArm("the same, no hysteresis", lambda w: forms.run(w, rules=nervous, budget=narrow)),
+    )
+
+
+def _form_row(arm: _FormArm, seeds: Iterable[int]) -> tuple[str, ...]:
+    played = [arm.play(replace(_FORM_WORLD, seed=seed)) for seed in seeds]
+    return (
+        arm.name,
+        f"{statistics.mean(each.seconds for each in played):.0f}",
+        f"{statistics.mean(each.built_seconds for each in played):.0f}",
+        f"{statistics.mean(sum(map(len, each.promotions().values())) for each in played):.0f}",
+        str(max(each.most_promotions(1000) for each in played)),
     )
 
 
