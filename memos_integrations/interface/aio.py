@@ -11,11 +11,10 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
-    ExitStack,
     asynccontextmanager,
 )
 from contextvars import copy_context
@@ -75,10 +74,14 @@ class _Threads:
         }
         self._closing = False
 
-    async def run(self, work: Callable[[], T], pool: Pool = "quick") -> T:
-        """What ``work`` returns. Raises ``UsageError`` after ``close``."""
+    def ensure_open(self) -> None:
+        """Raises ``UsageError`` after ``close``."""
         if self._closing:
             raise UsageError("this memory is closed; open another AsyncMOS")
+
+    async def run(self, work: Callable[[], T], pool: Pool = "quick") -> T:
+        """What ``work`` returns. Raises ``UsageError`` after ``close``."""
+        self.ensure_open()
         context = copy_context()
         return await asyncio.wrap_future(self._pools[pool].submit(lambda: context.run(work)))
 
@@ -233,23 +236,58 @@ def _records(
     return opening
 
 
+class _Block(Generic[S]):
+    """A block that a thread of its own enters, holds and leaves."""
+
+    def __init__(self, make: Callable[[], AbstractContextManager[S]]) -> None:
+        self._opened: Future[S] = Future()
+        self._ended: Future[None] = Future()
+        self._left = threading.Event()
+        self._thread = threading.Thread(
+            target=copy_context().run, args=(self._hold, make), name="memos-aio-block", daemon=True
+        )
+
+    async def enter(self) -> S:
+        """What the block gives. Raises what entering it raises."""
+        self._thread.start()
+        return await asyncio.wrap_future(self._opened)
+
+    async def leave(self) -> None:
+        """Raises what leaving the block raises."""
+        self._left.set()
+        await asyncio.wrap_future(self._ended)
+
+    def _hold(self, make: Callable[[], AbstractContextManager[S]]) -> None:
+        try:
+            with make() as given:
+                # Whoever gave up waiting for it meanwhile will not leave it either.
+                if self._opened.set_running_or_notify_cancel():
+                    self._opened.set_result(given)
+                    self._left.wait()
+        except BaseException as error:  # noqa: BLE001  -- raised where the block is awaited
+            entered = self._opened.done()
+            (self._ended if entered else self._opened).set_exception(error)
+        else:
+            self._ended.set_result(None)
+
+
 def _entered(
     verb: Callable[Concatenate[MOS, P], AbstractContextManager[T]],
 ) -> Callable[Concatenate[_Rim[MOS], P], AbstractAsyncContextManager[T]]:
-    """``verb`` for ``async with``: its block is entered and left in threads."""
+    """``verb`` for ``async with``: its block is entered and left in one thread of its own, as a
+    thread may hold what the block holds, and so that those who wait for that fill no pool."""
 
     @wraps(verb)
     @asynccontextmanager
     async def entering(self: _Rim[MOS], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T]:
         threads, inner = _parts(self)
-        block = ExitStack()
-        given = await threads.run(
-            lambda: block.enter_context(verb(inner(), *args, **kwargs)), "slow"
-        )
+        threads.ensure_open()
+        block = _Block(lambda: verb(inner(), *args, **kwargs))
+        given = await block.enter()
         try:
             yield given
         finally:
-            await threads.run(block.close, "slow")
+            await block.leave()
 
     return entering
 

@@ -23,7 +23,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult  # noqa: E402
 from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
 
 from langchain_memos import MemOSChatModel, MemOSParametricMiddleware  # noqa: E402
-from memos_integrations import MOS, Settings  # noqa: E402
+from memos_integrations import MOS, AsyncMOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import NotFound, UsageError  # noqa: E402
 from memos_integrations.infrastructure.backends.llm.served_adapters import (  # noqa: E402
     ServedAdapters,
@@ -235,6 +235,32 @@ def test_many_threads_ask_one_model_and_each_gets_its_own_answer(
     for n, answer in enumerate(together):
         assert answer.text == alone[n % 4].text
         assert answer.response_metadata == alone[n % 4].response_metadata
+
+
+def test_many_tasks_of_one_loop_hold_the_model_in_turn(
+    parts: tuple[Any, Any],
+) -> None:
+    settings = Settings(worker=False, extract=False)
+
+    async def asks_all() -> list[str]:
+        async with AsyncMOS(None, embedder=None, settings=settings, max_threads=2) as mos:
+            await mos.host_model("tiny", *parts, invocation="question :")
+            await mos.add(WORDS, user="maya")
+
+            async def ask(question: str) -> str:
+                async with mos.adapted(model="tiny", query=question, user="maya") as given:
+                    (item,) = given.rows[0].items
+                    return (await mos.get(item.id, user="maya")).text
+
+            with pytest.raises(NotFound, match="large"):
+                async with mos.adapted(model="large", query=TOLD, user="maya"):
+                    pass
+            given_up = asyncio.create_task(ask(TOLD))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            return list(await asyncio.gather(*(ask(q) for q in (LEARNT, ALSO_LEARNT, TOLD) * 3)))
+
+    assert asyncio.run(asyncio.wait_for(asks_all(), 60)) == WORDS * 3
 
 
 def test_agent_answers_from_weights_in_a_graph(

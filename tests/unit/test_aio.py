@@ -24,7 +24,9 @@ from memos_integrations.interface.record_verbs import Records
 
 ROOT = Path(__file__).parents[2]
 FACTS = [f"The parcel number {n} goes to shelf {n % 7}" for n in range(16)]
-NOT_AWAITED = ("acting", "activated", "activated_batch", "close", "pipeline", "records")
+NOT_AWAITED = (
+    *("acting", "activated", "activated_batch", "adapted", "close", "pipeline", "records"),
+)
 """What gives an object or opens a block."""
 LOOPS = ["asyncio", "uvloop"]
 MYPY = (sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file=")
