@@ -563,3 +563,20 @@ def test_an_erase_takes_files_along_that_a_kill_left_without_a_name(stored: Path
         mos.erase(item, user="maya")
         assert len(files(stored)) == 1
         assert mos.verify_caches().sound
+
+
+def test_what_is_withdrawn_of_another_kind_is_left_to_those_who_made_it(
+    stored: Path, model: Any
+) -> None:
+    with MOS(stored, embedder=None, settings=SETTINGS) as mos:
+        vault = mos._rooms.vault
+        vault.maintain(lambda tx: tx.execute("UPDATE artifact SET withdrawn = 1"))
+        vault.maintain(
+            lambda tx: tx.execute("UPDATE artifact SET kind = 'parametric' WHERE aid = 2")
+        )
+        mos.add("another note", user="maya")
+        ask(mos, model)
+        assert vault.maintain(
+            lambda tx: tx.execute("SELECT aid, kind FROM artifact").fetchall()
+        ) == [(2, "parametric")]
+        assert len(files(stored)) == 1

@@ -114,7 +114,8 @@ class Caches:
         self.shelf.forget(keys)
         self._let_go_of_copies(keys)
         self._uses.forget(self._uses.unwritten())
-        self._files.sweep()
+        if self._folder.is_dir():  # else no cache was ever written here
+            self._files.sweep()
 
     def close(self) -> None:
         """Write what is counted, as far as that is possible."""
