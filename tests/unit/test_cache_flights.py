@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("filelock", reason="needs the extra activation")
+
+from filelock import FileLock
 
 from memos_integrations.infrastructure.activation.flights import Flight, Flights
 from memos_integrations.infrastructure.activation.identity import Digest, tagged_digest
@@ -176,6 +179,20 @@ def test_an_error_in_a_turn_gives_it_back(tmp_path: Path) -> None:
         _ = 1 / 0
     with flights.turn(KEY, at_hand=nothing) as flight:
         assert not flight.late
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EROFS, errno.EACCES])
+def test_without_locks_everybody_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(error, "no locks here")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with Flights[str](tmp_path, wait_seconds=1).turn(KEY, at_hand=nothing) as flight:
+        assert not flight.late
+        assert not flight.is_wanted_elsewhere()
+    assert "without asking other processes" in caplog.text
 
 
 def test_processes_build_once_and_the_builder_hears_of_the_others(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from memos_integrations.cube.errors import MissingExtra
 from memos_integrations.infrastructure.activation.identity import Digest, tagged_digest
@@ -69,7 +69,10 @@ class _Door:
 
 
 def _lock_file(path: str) -> BaseFileLock:
-    return FileLock(path, mode=_PRIVATE_FILE, poll_interval=_ASK_AGAIN_SECONDS)
+    # A soft lock, which filelock takes where there are no others, would outlive its process.
+    return FileLock(
+        path, mode=_PRIVATE_FILE, poll_interval=_ASK_AGAIN_SECONDS, fallback_to_soft=False
+    )
 
 
 def _let_go(lock: BaseFileLock) -> None:
@@ -134,16 +137,21 @@ class Flights(Generic[K]):
                 yield Flight(key, True, queue)
                 return
             with _released_once(queue.lock) as release:
-                door = None if queue.made is not None or at_hand() else _Door(self._folder, key)
-                if door is not None and not _entered(door, deadline):
-                    release()
-                    yield Flight(key, True, queue)
+                if queue.made is not None or at_hand():
+                    yield Flight(key, False, queue)
                     return
-                try:
-                    yield Flight(key, False, queue, door)
-                finally:
-                    if door is not None:
-                        door.leave()
+                door = _Door(self._folder, key)
+                match _entered(door, deadline):
+                    case "late":
+                        release()
+                        yield Flight(key, True, queue)
+                    case "inside":
+                        try:
+                            yield Flight(key, False, queue, door)
+                        finally:
+                            door.leave()
+                    case "no door":
+                        yield Flight(key, False, queue)
         finally:
             self._left(key, queue)
 
@@ -171,13 +179,13 @@ class Flights(Generic[K]):
                 del self._queues[key]
 
 
-def _entered(door: _Door, deadline: float) -> bool:
-    """Whether it opened in time. A folder without locks must not keep anybody from computing."""
+def _entered(door: _Door, deadline: float) -> Literal["inside", "late", "no door"]:
+    """How it went. A folder without locks must not keep anybody from computing."""
     try:
-        return door.enter(deadline)
+        return "inside" if door.enter(deadline) else "late"
     except OSError as error:
         _log.warning("caches are computed without asking other processes: %s", type(error).__name__)
-        return True
+        return "no door"
 
 
 @contextmanager
