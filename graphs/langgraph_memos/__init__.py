@@ -21,6 +21,7 @@ try:
     from langgraph_memos.model import ModelNode
     from langgraph_memos.node_cache import MemOSNodeCache
     from langgraph_memos.prefetch import PrefetchNode
+    from langgraph_memos.prefill import PrefillNode
     from langgraph_memos.quotes import quote
     from langgraph_memos.recall import RecallNode
     from langgraph_memos.remember import RememberNode
@@ -62,6 +63,7 @@ __all__ = [
     "ModelNode",
     "Offer",
     "PrefetchNode",
+    "PrefillNode",
     "RecallNode",
     "Recalled",
     "RememberNode",

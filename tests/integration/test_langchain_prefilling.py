@@ -16,13 +16,22 @@ transformers = pytest.importorskip("transformers", reason="needs the extra activ
 pytest.importorskip("langchain", reason="needs the extra langchain")
 
 from langchain.agents import create_agent  # noqa: E402
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage  # noqa: E402
+from langchain_core.messages import (  # noqa: E402
+    AIMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.runnables import RunnableConfig  # noqa: E402
 from langchain_core.tools import BaseTool, tool  # noqa: E402
 from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
+from langgraph.graph import END, START, MessagesState, StateGraph  # noqa: E402
+from langgraph.prebuilt import ToolNode, tools_condition  # noqa: E402
 
 from langchain_memos import MemOSChatModel, MemOSMiddleware, MemOSPrefillMiddleware  # noqa: E402
 from langchain_memos.local_tools import read, written  # noqa: E402
 from langchain_memos.local_turns import turns_of  # noqa: E402
+from langgraph_memos import PrefillNode  # noqa: E402
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import InvalidInput, UsageError  # noqa: E402
 from memos_integrations.interface.activation_verbs import control_tokens  # noqa: E402
@@ -353,6 +362,40 @@ def test_another_models_call_of_a_tool_prefills_the_named_one(mos: MOS, full: An
     ahead, plain = costs([MemOSPrefillMiddleware(local)], "a"), costs([], "b")
     assert ahead < 128
     assert plain > ahead + 64
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_node_beside_the_tools_computes_ahead_in_any_graph(
+    mos: MOS, sliding: Any, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, tools = SystemMessage("Be brief."), [looking()]
+    model = chat(mos, sliding)
+    bound = model.bind_tools(tools)
+
+    def answer(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        return {"messages": [bound.invoke([rules, *state["messages"]], config)]}
+
+    def following(state: MessagesState) -> list[str]:
+        return beside if tools_condition(state) == "tools" else [END]  # type: ignore[arg-type]
+
+    def costs(thread: str) -> tuple[str, int]:
+        builder = StateGraph(MessagesState).add_node("answer", answer)
+        builder.add_node("tools", ToolNode(tools))
+        builder.add_node("prefill", PrefillNode(model, before=[rules], tools=tools))
+        builder.add_edge(START, "answer").add_conditional_edges("answer", following)
+        builder.add_edge("tools", "answer").add_edge("prefill", "answer")
+        state = builder.compile().invoke(asked("Is it warm?"), run("maya", thread))
+        return state["messages"][-1].text, reads(state)[1][1]
+
+    beside = ["tools"]
+    plain = costs("monday")
+    beside = ["tools", "prefill"]
+    if fails:
+        monkeypatch.setattr(MemOSChatModel, "prefill", lambda *_, **__: 1 / 0)
+    ahead = costs("tuesday")
+    assert ahead[0] == plain[0] == "It is mended now."
+    assert (ahead[1] < 64 + 60) != fails
+    assert plain[1] > 64 + 60
 
 
 def test_bad_settings_are_told() -> None:
