@@ -36,6 +36,7 @@ SETTINGS = Settings(
     audit_reads=False,
     half_life_seconds=12 * 3600.0,
     learn_after_seconds=12 * 3600.0,
+    form_residence_seconds=2 * 3600.0,
     form_seconds=600.0,
 )
 
@@ -259,10 +260,6 @@ class Looped(Hosting):
 
     def __init__(self, fixture: Path, world: World, trace: Trace) -> None:
         super().__init__(fixture, world, trace)
-        rules = self.mos._rooms.scheduler.rules
-        self.mos._rooms.scheduler.rules = replace(
-            rules, placing=replace(rules.placing, residence_seconds=2 * 3600.0)
-        )
         self.form: dict[str, Form] = {}
         self.moves: list[tuple[int, str, str]] = []
         self.taken: dict[Form, int] = {}

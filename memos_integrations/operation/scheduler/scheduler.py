@@ -107,7 +107,9 @@ class MemScheduler:
             executors=set(self._executors),
             now=now,
         )
-        of_cubes = {form for host in hosts for form in host.prices}
+        of_cubes: set[Form] = set()
+        for host in hosts:
+            of_cubes.update(host.prices)
         plan = Plan(
             now,
             (*placed.decisions, *(each for each in forms if _concerns_memories(each, of_cubes))),
