@@ -39,6 +39,8 @@ _COOLING = 0.2
 """Share of the rounds so far that follow once it was, at a falling rate."""
 _ENOUGH_KL = 0.02
 _WARM_STEPS = 20
+_BETAS = (0.9, 0.98)
+"""Adam's, with a short memory of squares: what is learnt of a name is learnt in few steps."""
 _LEAST_RATE = 0.02
 _CLIP = 1.0
 _SAVE_SECONDS = 10.0
@@ -114,7 +116,11 @@ class _Training:
         self._prefixes = Prefixes(self._base)
         self._parameters = adapter_tensors(self._base, name)
         self._optimizer = torch.optim.AdamW(
-            self._parameters.values(), lr=recipe.learning_rate, weight_decay=0.0, fused=True
+            self._parameters.values(),
+            lr=recipe.learning_rate,
+            betas=_BETAS,
+            weight_decay=0.0,
+            fused=True,
         )
         self._began, self._spent = time.process_time(), 0.0
         self._saved = time.monotonic()

@@ -20,7 +20,7 @@ from memos_integrations.operation.transform.hosted import Hosted
 from memos_integrations.operation.transform.invocation import ends_of, parted, prompt_tokens
 from memos_integrations.operation.transform.lesson import Lesson
 
-_CONTEXTS = 8
+_CONTEXTS = 4
 _IN_CONTEXT = 3
 _ANSWER_TOKENS = 32
 _KEPT_TOKENS = 8
