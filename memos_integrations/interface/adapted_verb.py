@@ -149,12 +149,17 @@ class AdaptedVerb(Reads, ParametricVerbs):
         seen = {each.id: to_item(each, scope.principal) for each in rows}
         asked = teaching.forms if forms is None else forms
         lessons = [lesson_of(item, teaching, asked) for item in seen.values()]
+        known = [each for each in lessons if each is not None]
+        if len(known) < len(lessons):
+            raise InvalidInput(
+                f"{len(lessons) - len(known)} memories have too few question forms here: pass the "
+                "forms that were given to distil"
+            )
         with teaching.hosted.lock:
             bank = self._rooms.adapters.bank(row.model)
             if not self._rooms.adapters.attach(row.model, row):
                 raise NotFound(f"adapter {adapter} was withdrawn: its file is broken")
             assert row.key is not None  # noqa: S101  -- attached in the line above
-            known = [each for each in lessons if each is not None]
             found = recollected(teaching, bank, row.key, known)
         self._rooms.vault.shown(scope.principal, "claims", rows, cubes=[row.cube], used=False)
         return tuple(Claim(seen[r.item], r.question, r.answer, r.expected, r.agrees) for r in found)
