@@ -98,8 +98,8 @@ class Bench:
             self.tokenizer,
             rendering=tiny_world.rendering,
             invocation="question :",
-            replay=[tiny_world.question(fact) for fact in known[:200]],
-            canaries=[tiny_world.question(fact, 1) for fact in known[200:232]],
+            replay=[tiny_world.question(fact, form) for fact in known[:500] for form in (0, 1)],
+            canaries=[tiny_world.question(fact, 1) for fact in known[500:532]],
             forms=forms,
             line=lambda item: item.text,
         )
@@ -133,7 +133,7 @@ class Bench:
 
     def _ask_off_topic(self) -> None:
         """Questions about others in one batch with questions that adapters answer."""
-        known = self.world.known[300:400]
+        known = self.world.known[500:600]
         strangers = [(name, "home", "") for name in self.world.names[850:]]
         figures, kept = self.figures, 0
         for part in parts([*known, *strangers], _BATCH // 2):
