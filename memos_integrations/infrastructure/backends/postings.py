@@ -85,7 +85,7 @@ def scratch(size: int) -> tuple[Rows, NDArray[np.float64]]:
     if size > _MOST_SCRATCH:
         return np.empty(size, np.int64), np.empty(size, np.float64)
     if size > len(_scratch.slots):
-        room = 1 << size.bit_length()
+        room = min(1 << size.bit_length(), _MOST_SCRATCH)
         _scratch.slots, _scratch.worth = np.empty(room, np.int64), np.empty(room, np.float64)
     return _scratch.slots[:size], _scratch.worth[:size]
 
