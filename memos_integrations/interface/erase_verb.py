@@ -60,11 +60,12 @@ _COVERED = (
     "stored results of idempotent calls that name them",
     "records of the user, or of the conversation that the source is",
     "blobs that nothing else uses",
+    "caches and adapters of local models made of them, and all that trainings had written so far",
     "freed pages and the write-ahead log (raw bytes scanned)",
 )
 _NOT_COVERED = (
     "backups, file-system snapshots and copies of the file made earlier",
-    "cubes dumped to archives or loaded elsewhere",
+    "cubes dumped to archives or loaded elsewhere, adapters exported",
     "what others wrote down of a person, unless an admin erases that person",
     "the audit log keeps ids and hashes, never content",
 )
