@@ -1,0 +1,28 @@
+"""Twenty adapters in one memory: found by the real search, and one of them forgets."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("peft", reason="needs the extra parametric")
+pytest.importorskip("tokenizers", reason="needs the extra embed")
+
+from bench.adapters import ERASED, measure
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_twenty_adapters_are_routed_by_the_search_and_one_forgets() -> None:
+    found = measure(20)
+    assert found.published == 20
+    assert found.recall >= 0.90
+    assert found.routed >= 0.95
+    assert found.off_topic >= 150
+    assert found.off_topic_adapters == 0
+    assert found.off_topic_same == found.off_topic
+    assert found.erased_recall <= 1 / ERASED  # one of thirty words is right by chance
+    assert found.kept_after >= found.kept_before - 0.02
+    assert found.others_same
+    assert found.base_same
+    assert found.needles_found == 0
+    assert found.forget_seconds < 60
