@@ -110,8 +110,8 @@ class AdaptedVerb(Reads, ParametricVerbs):
         with teaching.hosted.lock:
             bank = self._rooms.adapters.bank(model)
             found = [self._find(scope, q, filter, k, self._instant) for q in questions]
-            usable, sources = self._serving(scope, teaching, bank.base)
             asked = [self._candidates(scope, rows) for rows in found]
+            usable, sources = self._serving(scope, teaching, bank.base, asked)
             routes = self._routes(
                 model, list(zip(questions, asked, strict=True)), usable, sources, bar
             )
@@ -165,12 +165,14 @@ class AdaptedVerb(Reads, ParametricVerbs):
         return tuple(Claim(seen[r.item], r.question, r.answer, r.expected, r.agrees) for r in found)
 
     def _serving(
-        self, scope: Scope, teaching: Teaching, base: str
+        self, scope: Scope, teaching: Teaching, base: str, asked: Sequence[Sequence[Candidate]]
     ) -> tuple[dict[str, AdapterRow], dict[str, set[int]]]:
-        """The adapters of this very model that the asker may use, with their sources."""
+        """The adapters of this very model that hold something of what was found and that the asker
+        may use, with their sources."""
         name = teaching.hosted.name
+        items = sources_in(asked)
         with self._reading(scope, action="adapted") as reading:
-            rows = adapters.usable(reading.connection, reading.asking, model=name)
+            rows = adapters.usable(reading.connection, reading.asking, model=name, items=items)
             usable = {row.id: row for row in rows if row.base == base}
             sources = adapters.source_rows(reading.connection, list(usable))
         self._rooms.adapters.forget()
@@ -217,6 +219,13 @@ class AdaptedVerb(Reads, ParametricVerbs):
         }
         vault = self._rooms.vault
         vault.shown(scope.principal, "adapted", list(rows.values()), cubes=scope.cubes)
+
+
+def sources_in(asked: Sequence[Sequence[Candidate]]) -> set[int]:
+    """The item rows that an adapter must be made of to be asked for."""
+    every = [each for found in asked for each in found]
+    restated = {each.restates for each in every if each.restates is not None}
+    return {each.row for each in every} | restated
 
 
 def prompt_tokens(

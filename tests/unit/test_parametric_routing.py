@@ -84,10 +84,10 @@ def test_the_adapter_that_most_was_found_for_is_active_and_the_rest_is_text() ->
 
 
 def test_without_a_usable_adapter_what_was_found_is_text() -> None:
-    for adapters, why in (({}, "no adapter may be used"), ({"a": {9}}, "no adapter holds")):
+    for adapters in ({}, {"a": {9}}):
         route = choose("where does Maya live?", [MAYA], adapters)
         assert (route.adapter, route.text) == (None, (1,))
-        assert why in route.why
+        assert "no adapter that may be used holds them" in route.why
 
 
 def test_a_fact_is_covered_by_an_adapter_of_the_memory_it_restates() -> None:

@@ -213,12 +213,18 @@ def usable(
     *,
     model: str | None = None,
     adapter: str | None = None,
+    items: Iterable[int] | None = None,
 ) -> list[AdapterRow]:
-    """The published adapters of which the principal may be shown every source as it was learnt."""
+    """The published adapters of which the principal may be shown every source as it was learnt.
+
+    ``items`` asks only for those that one of these item rows is a source of: the others need not
+    be looked at, source by source.
+    """
     governed, sql = queries("governed"), queries("adapters")
     readable = " AND ".join((sql["readable"], governed["item_allowed"], governed["searchable"]))
     head = f"WITH {governed['rules']}, {governed['gate']} "
-    bound = asking.bindings(None) | {"model": model, "id": adapter}
+    listed = None if items is None else json.dumps(sorted(set(items)))
+    bound = asking.bindings(None) | {"model": model, "id": adapter, "items": listed}
     rows = connection.execute(head + sql["usable"].replace("READABLE", readable), bound)
     return [AdapterRow(*row) for row in rows.fetchall()]
 

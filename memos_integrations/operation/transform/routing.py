@@ -84,7 +84,7 @@ def choose(
     sources = adapters[chosen] if chosen is not None else ()
     covered = tuple(e.row for e in answers if e.row in sources or e.restates in sources)
     text = tuple(each.row for each in answers if each.row not in covered)
-    return Route(chosen, text, covered, _why(answers, adapters, chosen, covered, text))
+    return Route(chosen, text, covered, _why(answers, chosen, covered, text))
 
 
 def passes(found: Candidate, names: Collection[str], bar: Bar) -> bool:
@@ -124,14 +124,13 @@ def _heaviest(answers: Sequence[Candidate], adapters: Mapping[str, Collection[in
 
 def _why(
     answers: Sequence[Candidate],
-    adapters: Mapping[str, Collection[int]],
     chosen: str | None,
     covered: Sequence[int],
     text: Sequence[int],
 ) -> str:
     if chosen is None:
-        which = "no adapter may be used" if not adapters else "no adapter holds them"
-        return f"{len(answers)} memories found, and {which}: they stand in the prompt as text"
+        told = f"{len(answers)} memories found, and no adapter that may be used holds them"
+        return f"{told}: they stand in the prompt as text"
     told = f"{len(covered)} of {len(answers)} memories found are learnt by this adapter"
     return f"{told}; {len(text)} stand in the prompt as text" if text else told
 

@@ -64,6 +64,8 @@ SELECT d.id, d.tenant, d.cid, c.path, d.model, d.shard, d.version, d.state, a.ke
 FROM adapter d JOIN cube c ON c.cid = d.cid JOIN artifact a ON a.aid = d.aid
 WHERE d.tenant = :tenant AND d.state = 'published' AND a.withdrawn IS NULL
     AND (:model IS NULL OR d.model = :model) AND (:id IS NULL OR d.id = :id)
+    AND (:items IS NULL OR EXISTS (SELECT 1 FROM artifact_source s WHERE s.aid = a.aid
+        AND s.iid IN (SELECT value FROM json_each(:items))))
     AND d.facts = (SELECT count(*) FROM artifact_source s WHERE s.aid = a.aid)
     AND NOT EXISTS (SELECT 1 FROM artifact_source s WHERE s.aid = a.aid AND NOT EXISTS (READABLE))
 ORDER BY c.path, d.model, d.shard, d.version
