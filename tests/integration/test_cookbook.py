@@ -162,3 +162,17 @@ def test_agent_remembers_across_sessions_and_forgets_when_told(tmp_path: Path) -
         "Erased, bytes still found: 0",
         "After:   I do not know.",
     ]
+
+
+def test_agent_learns_what_lasts_and_text_stays_the_truth(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs the extra parametric")
+    assert printed("09_agent_that_learns.py", tmp_path, needs="langgraph") == [
+        "By day:   trotronesha (from text, 14 tokens)",
+        "Waits:    [6] memories",
+        "Approved: queued",
+        "Learnt:   published 6 facts",
+        "Next day: trotronesha (from adapter, 10 tokens)",
+        "Else:     zaphemuvu (from base, 10 tokens)",
+        "Mended:   muvushamu (from text, 14 tokens)",
+        "Serves:   False",
+    ]
