@@ -1,4 +1,4 @@
-"""A LangGraph agent that learns its stable memories: text first, then weights, once a person agrees.
+"""A LangGraph agent that learns its stable memories: first as text, then, once agreed, in weights.
 
     python cookbook/09_agent_that_learns.py
 
