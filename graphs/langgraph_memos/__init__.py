@@ -36,6 +36,7 @@ try:
     from langgraph_memos.ticking import TickingSaver
     from langgraph_memos.tools import memory_tools
     from langgraph_memos.version import Mark, MemoryVersion, first_mark
+    from langgraph_memos.weights import adapter_offer
     from langgraph_memos.wiring import add_memory, memory_message
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] not in ("langgraph", "langchain_core"):
@@ -73,6 +74,7 @@ __all__ = [
     "TickingSaver",
     "UnreadableBytes",
     "Written",
+    "adapter_offer",
     "add_memory",
     "budget_left",
     "choose",

@@ -17,18 +17,21 @@ from langgraph.runtime import Runtime
 
 from langgraph_memos.answer import load_model
 from langgraph_memos.basis import with_basis
-from langgraph_memos.budget import MemoryBudget, Offer, budget_left, tokens_used
+from langgraph_memos.budget import NOTHING, MemoryBudget, Offer, budget_left, tokens_used
 from langgraph_memos.forms import HEADING, as_injected, injection
 from langgraph_memos.prefetch import memories_at_hand
 from langgraph_memos.state import Answer, MemoryState
 from langgraph_memos.trace import Trace
+from langgraph_memos.weights import given_by, looks_up_itself
 
 
 class ModelNode:
     """Calls the model once, with what memory has at hand in the form the budget allows.
 
     Memories stand in a system message that is not written into the thread. What the model says
-    last is noted as resting on them, so that it turns stale with them.
+    last is noted as resting on them, so that it turns stale with them. A ``MemOSChatModel`` with
+    ``parametric`` looks up its memories itself: it is given none, and its answer says in which form
+    it had them, in weights or as text; the budget is debited, and does not narrow that.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ModelNode:
     ) -> None:
         chat = load_model(model) if isinstance(model, str) else model
         self._model: Runnable[Any, Any] = chat.bind_tools(list(tools)) if tools else chat
+        self._looks_up = looks_up_itself(chat)
         self._prompt, self._limit, self._budget = prompt, limit, budget_tokens
         self._name = name
 
@@ -50,9 +54,14 @@ class ModelNode:
         self, state: MemoryState, config: RunnableConfig, runtime: Runtime[Any] | None = None
     ) -> dict[str, Any]:
         left = budget_left(state, limit_tokens=self._budget)
-        offer = injection(memories_at_hand(state, limit=self._limit), left_tokens=left)
-        Trace(config, runtime).tell("injected", **as_injected(offer), left_tokens=left)
+        trace, offer = Trace(config, runtime), NOTHING
+        if not self._looks_up:
+            offer = injection(memories_at_hand(state, limit=self._limit), left_tokens=left)
+            trace.tell("injected", **as_injected(offer), left_tokens=left)
         reply: AIMessage = self._model.invoke(self._asked(state["messages"], offer), config)
+        if self._looks_up:
+            offer = given_by(reply)
+            trace.tell("injected", **as_injected(offer), left_tokens=left)
         reply = reply.model_copy(update={"id": reply.id or str(uuid4()), "name": self._name})
         answer = _answer(reply, offer)
         return {
