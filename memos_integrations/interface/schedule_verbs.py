@@ -108,6 +108,8 @@ class ScheduleVerbs(Verbs):
     ) -> Plan:
         """What ``rebalance`` would do to the cubes of the scope, with every reason. Nothing moves.
 
+        ``decisions`` are about single memories, ``placements`` about the form of each cube for
+        each model that this program hosts: text, KV-cache or adapter, by seconds and bytes.
         Needs admin rights on them; a tenant's admin who names no cube sees the whole tenant.
         """
         scope = self._scope(user, agent, session, cube)
@@ -123,7 +125,8 @@ class ScheduleVerbs(Verbs):
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> Plan:
-        """Move memories between tiers by a fresh plan, and change forms where an executor is.
+        """Move memories between tiers by a fresh plan, and queue the changes of form of cubes for
+        the models that this program hosts; ``work`` or the workers carry those out.
 
         As ``plan`` for whose. Readers are never held up, and nothing that is read changes.
         Returns what was done.
