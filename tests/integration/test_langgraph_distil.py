@@ -22,6 +22,7 @@ from langgraph.types import Command  # noqa: E402
 from langgraph_memos import DistilNode, MemoryState, MemOSSaver, RememberNode  # noqa: E402
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import AccessDenied, NotFound  # noqa: E402
+from memos_integrations.infrastructure.parametric.recipe import Gates, Recipe  # noqa: E402
 from tests.integration.hosted_parts import host, the_world, untaught  # noqa: E402
 
 torch.set_num_threads(1)
@@ -245,3 +246,20 @@ def test_model_must_be_hosted_here(mos: MOS) -> None:
     graph = graph_of(mos, node=DistilNode(mos, model="large"))
     with pytest.raises(NotFound, match="host_model"):
         bed_time(graph)
+
+
+QUICK = Recipe(exposures=4, rank=4, batch=8)
+OPEN = Gates(1.0, held_out_recall=0, distracted_recall=0, old_knowledge_loss=1, drift_kl=1e9)
+
+
+@pytest.mark.parametrize(
+    ("gates", "ends"), [(OPEN, "published"), (Gates(), "discarded")], ids=["open", "shut"]
+)
+def test_node_that_waits_tells_what_came_of_it(mos: MOS, gates: Gates, ends: str) -> None:
+    made = {"recipe": QUICK, "gates": gates, "approval": False, "wait_seconds": 60.0}
+    done = bed_time(graph_of(mos, **made))["distillation"]
+    (result,) = done["results"]
+    (adapter,) = mos.adapters(user="alice")
+    assert (done["state"], result["state"], result["adapter"]) == ("completed", ends, adapter.id)
+    assert adapter.usable == (ends == "published")
+    assert not any(fact[0] in repr(done) for fact in FACTS)
