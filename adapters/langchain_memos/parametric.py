@@ -48,9 +48,10 @@ class MemOSParametricMiddleware(MemOSMiddleware):
     were left to the adapter.
 
     An adapter is chosen anew for every call, so one that was withdrawn is asked for no more. What
-    a server holds of it is out of reach: unload it there (``ServedAdapters.unload``). A server that
-    knows no activated adapters applies one to the whole prompt, so its answers may differ from
-    those that were measured.
+    a server holds of it is out of reach: unload what is not ``usable`` any more in
+    ``MOS.adapters`` (``ServedAdapters.unload``). A server that knows no activated adapters applies
+    one to the whole prompt: 12 facts that the small model of the cookbook had learnt it then
+    answered in 19 of 24 questions, and in 24 of 24 with activation.
     """
 
     def __init__(
