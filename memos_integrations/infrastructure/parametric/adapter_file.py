@@ -118,9 +118,9 @@ def _told(info: SafetensorsInfo) -> _Told:
         told = decode_object(info.metadata["memos"].encode(), max_depth=1, what="the metadata")
     except (KeyError, HostileArchive) as error:
         raise AdapterRefused("it is no adapter of ours: it has no manifest") from error
-    if told.keys() != _KEYS or told["format"] != FORMAT:
+    if set(told) != _KEYS or told["format"] != FORMAT:
         raise AdapterRefused("its manifest has another format")
-    if info.metadata.keys() != {"memos"} or not all(isinstance(v, str) for v in told.values()):
+    if set(info.metadata) != {"memos"} or not all(isinstance(v, str) for v in told.values()):
         raise AdapterRefused("its metadata holds what is not ours")
     raw = told["manifest"].encode()
     return _Told(decode_manifest(raw), raw, told["digest"])
@@ -128,7 +128,7 @@ def _told(info: SafetensorsInfo) -> _Told:
 
 def _ensure_fits(info: SafetensorsInfo, wanted: Mapping[str, tuple[int, int]]) -> None:
     shapes = {each.name: each.shape for each in info.tensors}
-    if shapes.keys() != wanted.keys():
+    if set(shapes) != set(wanted):
         raise AdapterRefused("its tensors are not those that its recipe makes on this model")
     if any(shapes[name] != shape for name, shape in wanted.items()):
         raise AdapterRefused("a tensor has another shape than this model needs")

@@ -82,10 +82,23 @@ def _by_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         yield order[start : start + ROWS]
 
 
-@torch.no_grad()
 def _greedy(
     base: Any, prompts: Sequence[Sequence[int]], ends: set[int], most: int
 ) -> Iterator[Answer]:
+    with torch.no_grad():
+        steps = _steps(base, prompts, ends, most)
+    tokens = torch.stack([chosen for chosen, _, _ in steps], dim=1).tolist()
+    for n, row in enumerate(tokens):
+        size = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
+        likely = torch.stack([each[n] for _, each, _ in steps[:size]])
+        shares = torch.stack([each[n] for _, _, each in steps[:size]])
+        yield Answer(tuple(row[:size]), likely, shares)
+
+
+def _steps(
+    base: Any, prompts: Sequence[Sequence[int]], ends: set[int], most: int
+) -> list[tuple[Any, Any, Any]]:
+    """For every token of the answers the choice ``[rows]`` and what was likely ``[rows, k]``."""
     ids, mask = padded(prompts, base.device)
     cache, place = empty_cache(base), positions(mask)
     steps: list[tuple[Any, Any, Any]] = []
@@ -104,15 +117,9 @@ def _greedy(
         going &= torch.tensor([int(token) not in ends for token in chosen])
         ids, place = chosen[:, None], place[:, -1:] + 1
         mask = torch.cat([mask, torch.ones_like(ids)], dim=-1)
-    tokens = torch.stack([chosen for chosen, _, _ in steps], dim=1).tolist()
-    for n, row in enumerate(tokens):
-        size = next((at + 1 for at, token in enumerate(row) if token in ends), len(row))
-        likely = torch.stack([each[n] for _, each, _ in steps[:size]])
-        shares = torch.stack([each[n] for _, _, each in steps[:size]])
-        yield Answer(tuple(row[:size]), likely, shares)
+    return steps
 
 
-@torch.no_grad()
 def _student_logits(
     student: Student, prompts: Sequence[Sequence[int]], answers: Sequence[Answer]
 ) -> list[Any]:
@@ -122,13 +129,14 @@ def _student_logits(
     offsets = [None if at is None else len(row) - at for row, at in zip(rows, starts, strict=True)]
     ids, mask = padded(rows, student.model.device)
     longest = max(len(each.tokens) for each in answers)
-    logits = student.model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions(mask),
-        use_cache=False,
-        logits_to_keep=longest,
-        adapter_names=[student.name] * len(rows),
-        alora_offsets=offsets,
-    ).logits.cpu()
+    with torch.no_grad():
+        logits = student.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions(mask),
+            use_cache=False,
+            logits_to_keep=longest,
+            adapter_names=[student.name] * len(rows),
+            alora_offsets=offsets,
+        ).logits.cpu()
     return [row[-len(each.tokens) :] for row, each in zip(logits, answers, strict=True)]

@@ -30,7 +30,7 @@ def linear_shapes(base: Any) -> Shapes:
     """The linear layers of a model, whether or not adapters sit on them already."""
     found: dict[str, tuple[int, int]] = {}
     for name, module in base.named_modules():
-        layer = module.base_layer if isinstance(module, BaseTunerLayer) else module
+        layer: Any = getattr(module, "base_layer", module)
         if isinstance(layer, torch.nn.Linear) and not _inside(name):
             found[name] = (layer.out_features, layer.in_features)
     return found

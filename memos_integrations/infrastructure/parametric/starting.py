@@ -3,15 +3,15 @@
 Called by the training. Needs torch and peft (extra ``parametric``). A model that does not know the
 names in new lessons hides them soon behind what they have in common; an adapter that begins with
 random directions spends most of its training on finding them. So the down-projections begin as the
-directions in which the inputs of a layer differ between lessons, as a share of all they do there:
-a linear discriminant (Fisher 1936) in place of the principal components of EVA
-(https://arxiv.org/abs/2410.07170). The up-projections are zero, so nothing changes yet.
+directions in which the inputs of a layer differ between lessons, as a share of all that they and
+the questions to be kept do there: a linear discriminant (Fisher 1936) in place of the principal
+components of EVA (https://arxiv.org/abs/2410.07170). The up-projections are zero, so nothing
+changes yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from memos_integrations.cube.errors import MissingExtra
@@ -40,53 +40,61 @@ class Spread:
         self._name = name
         self._whole: dict[int, Any] = {}
         self._between: dict[int, Any] = {}
-        self._tokens = 0
+        self._kept: dict[int, Any] = {}
+        self._tokens = self._kept_tokens = 0
 
     def watch(self, mask: Any, run: Callable[[], Any]) -> None:
         """Run the base over lessons in one question form; ``mask`` ``[lessons, tokens]`` says
         which tokens count."""
         counts = mask.sum(0).clamp(min=1)[:, None]
-        with self._watched(mask, counts):
-            run()
+
+        def seen(n: int, inputs: Any) -> None:
+            apart = (inputs - (inputs.sum(0) / counts)) * mask[..., None]
+            _add(self._whole, n, inputs)
+            _add(self._between, n, apart)
+
+        self._run(mask, run, seen)
         self._tokens += int(mask.sum())
+
+    def watch_kept(self, mask: Any, run: Callable[[], Any]) -> None:
+        """The same over questions whose answers stay: directions they use are avoided."""
+        self._run(mask, run, lambda n, inputs: _add(self._kept, n, inputs))
+        self._kept_tokens += int(mask.sum())
 
     def begin(self) -> None:
         """Set the down-projections of the adapter."""
         for n, layer in enumerate(self._layers):
             weight = layer.lora_A[self._name].weight
-            found = _directions(self._whole[n], self._between[n], self._tokens, weight.shape[0])
+            whole = self._whole[n].double() / self._tokens
+            if self._kept_tokens:
+                whole = whole + self._kept[n].double() / self._kept_tokens
+            found = _directions(whole, self._between[n].double() / self._tokens, weight.shape[0])
             with torch.no_grad():
                 weight[: len(found)].copy_(found)
 
-    @contextmanager
-    def _watched(self, mask: Any, counts: Any) -> Generator[None]:
-        hooks = [
-            layer.register_forward_pre_hook(self._hook(n, mask, counts))
-            for n, layer in enumerate(self._layers)
-        ]
+    def _run(self, mask: Any, run: Callable[[], Any], seen: Callable[[int, Any], None]) -> None:
+        def hook(n: int) -> Callable[[Any, Sequence[Any]], None]:
+            return lambda _, args: seen(n, args[0].detach().float() * mask[..., None])
+
+        hooks = [layer.register_forward_pre_hook(hook(n)) for n, layer in enumerate(self._layers)]
         try:
-            yield
+            run()
         finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _hook(self, n: int, mask: Any, counts: Any) -> Callable[[Any, Sequence[Any]], None]:
-        def seen(_: Any, args: Sequence[Any]) -> None:
-            inputs = args[0].detach().float() * mask[..., None]
-            apart = (inputs - (inputs.sum(0) / counts)) * mask[..., None]
-            for kept, rows in ((self._whole, inputs), (self._between, apart)):
-                flat = rows.flatten(0, 1)
-                kept[n] = kept.get(n, 0) + flat.T @ flat
-
-        return seen
+            for each in hooks:
+                each.remove()
 
 
-def _directions(whole: Any, between: Any, tokens: int, most: int) -> Any:
+def _add(kept: dict[int, Any], n: int, inputs: Any) -> None:
+    flat = inputs.flatten(0, 1)
+    kept[n] = kept.get(n, 0) + flat.T @ flat
+
+
+def _directions(whole: Any, between: Any, most: int) -> Any:
     """The ``most`` best directions ``[k, inputs]``, each of unit mean square over all inputs."""
     size = whole.shape[0]
-    total = whole.double() / tokens
-    total += _RIDGE * total.trace() / size * torch.eye(size, dtype=total.dtype, device=total.device)
+    ridge = _RIDGE * whole.trace() / size
+    total = whole + ridge * torch.eye(size, dtype=whole.dtype, device=whole.device)
     values, vectors = torch.linalg.eigh(total)
     root = vectors @ torch.diag(values.rsqrt()) @ vectors.T
-    _, best = torch.linalg.eigh(root @ (between.double() / tokens) @ root)
+    _, best = torch.linalg.eigh(root @ between @ root)
     return (root @ best[:, -most:]).T.float()

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import groupby, islice
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from memos_integrations.cube.errors import MissingExtra
 from memos_integrations.infrastructure.parametric import checkpoint, wrapping
 from memos_integrations.infrastructure.parametric.checkpoint import Place
 from memos_integrations.infrastructure.parametric.errors import BudgetSpent, TrainingStopped
+from memos_integrations.infrastructure.parametric.examples import Example, Lessons, together
 from memos_integrations.infrastructure.parametric.lora import adapter_tensors
 from memos_integrations.infrastructure.parametric.prefixes import Prefixes
 from memos_integrations.infrastructure.parametric.recipe import Recipe
-from memos_integrations.infrastructure.parametric.soft import Answer, divergence
+from memos_integrations.infrastructure.parametric.soft import divergence
 from memos_integrations.infrastructure.parametric.starting import Spread
 
 try:
@@ -44,36 +46,10 @@ _BETAS = (0.9, 0.98)
 _LEAST_RATE = 0.02
 _CLIP = 1.0
 _SAVE_SECONDS = 10.0
-_PLAIN = 0.75
+_WATCHED = 64
+_PLAIN = 0.5
 """Share of batches without other memories before the question."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A prompt and the answer that is to be given, parted where the adapter begins."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-    answer: Answer
-
-    @property
-    def row(self) -> tuple[int, ...]:
-        """What the model is run over behind ``before``: all but the answer's last token."""
-        return self.after + self.answer.tokens[:-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """What one training sees: for each thing to be learnt or kept, its variants.
-
-    The first variant of each has no other memories before the question; one is drawn each time.
-    """
-
-    learnt: tuple[tuple[Example, ...], ...]
-    kept: tuple[tuple[Example, ...], ...]
-    alike: tuple[int, ...]
-    """``learnt`` in parts: so many ask in the first form, for every lesson, so many in the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +156,7 @@ class _Training:
             groups = [
                 (before, rows, weight / len(examples))
                 for examples, weight in ((learn, 1.0), (keep, self._recipe.replay_weight))
-                for before, rows in _together(examples)
+                for before, rows in together(examples)
             ]
             for before, _, _ in groups:
                 self._prefixes.prepare(before)
@@ -206,18 +182,24 @@ class _Training:
     def _start(self) -> None:
         spread = Spread(self._base, self._name)
         plain = iter([variants[0] for variants in self._lessons.learnt])
+        kept = [variants[0] for variants in self._lessons.kept]
         with self._limits.lock, torch.no_grad():
             for size in self._lessons.alike:
-                for before, rows in _together(list(islice(plain, size))):
-                    self._prefixes.prepare(before)
-                    self._watch(spread, before, [each.row for each in rows])
+                self._watch(spread.watch, list(islice(plain, size)))
+            for start in range(0, len(kept) if self._recipe.replay_weight else 0, _WATCHED):
+                self._watch(spread.watch_kept, kept[start : start + _WATCHED])
             spread.begin()
 
-    def _watch(self, spread: Spread, before: tuple[int, ...], rows: list[tuple[int, ...]]) -> None:
-        longest = max(map(len, rows))
-        mask = torch.tensor([[n >= longest - len(row) for n in range(longest)] for row in rows])
-        mask = mask.to(self._base.device)
-        spread.watch(mask, lambda: self._prefixes.logits(before, rows, 1))
+    def _watch(self, watch: Callable[[Any, Callable[[], Any]], None], rows: list[Example]) -> None:
+        for before, group in together(rows):
+            self._prefixes.prepare(before)
+            longest = max(len(each.row) for each in group)
+            mask = torch.tensor(
+                [[n >= longest - len(e.row) for n in range(longest)] for e in group]
+            )
+            given = [each.row for each in group]
+            run = partial(self._prefixes.logits, before, given, 1)
+            watch(mask.to(self._base.device), run)
 
     def _end(self, place: Place, done: int) -> int:
         """Rounds after which it ends: sooner, where all is learnt and what was known is kept."""
@@ -230,14 +212,13 @@ class _Training:
             return place.ends_after
         return min(place.ends_after, done + max(1, round(done * _COOLING)))
 
-    @torch.no_grad()
     def _far(self, rows: Sequence[Sequence[Example]]) -> float:
         """Mean divergence over the plain variants."""
         total = 0.0
         plain = [variants[0] for variants in rows]
         for start in range(0, len(plain), self._recipe.batch):
-            for before, group in _together(plain[start : start + self._recipe.batch]):
-                with self._limits.lock:
+            for before, group in together(plain[start : start + self._recipe.batch]):
+                with self._limits.lock, torch.no_grad():
                     self._prefixes.prepare(before)
                     with wrapping.active(self._model, self._name):
                         total += float(self._divergence(before, group).sum())
@@ -290,9 +271,3 @@ class _Training:
         steps = {f"{key}.step": torch.zeros(()) for key in self._parameters}
         parts = {f"{k}.{part}": t for k, t in self._parameters.items() for part in _MOMENTS}
         return {**self._parameters, **parts, **steps}
-
-
-def _together(examples: Sequence[Example]) -> list[tuple[tuple[int, ...], list[Example]]]:
-    """Examples that begin alike, in one pass each."""
-    order = sorted(examples, key=lambda each: each.before)
-    return [(before, list(rows)) for before, rows in groupby(order, key=lambda each: each.before)]

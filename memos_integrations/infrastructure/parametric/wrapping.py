@@ -54,7 +54,7 @@ def wrapped(base: Any) -> PeftModel:
     if first is None:
         raise AdapterUnsupported("the model has no linear layers")
     config = lora_config(Recipe(rank=1, alpha=1, targets=(first.split(".")[-1],)), [0])
-    config.target_modules = {first}
+    config.target_modules = [first]
     with torch.random.fork_rng(devices=[]), _no_warnings():
         made = PeftModelForCausalLM(base, config, adapter_name=_ANCHOR)
     base.__dict__[_MADE] = made
@@ -93,7 +93,8 @@ def take_off(model: PeftModel, name: str) -> None:
 
 def rest(model: PeftModel) -> None:
     """No adapter is active by itself, and none is trained."""
-    model.base_model.set_adapter([], inference_mode=True)
+    tuner: Any = model.base_model
+    tuner.set_adapter([], inference_mode=True)
     model.active_adapter = _ANCHOR
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from memos_integrations.infrastructure.parametric import answering
+from memos_integrations.infrastructure.parametric.examples import Example, Lessons
 from memos_integrations.infrastructure.parametric.recipe import Recipe
 from memos_integrations.infrastructure.parametric.soft import Answer, certain
-from memos_integrations.infrastructure.parametric.training import Example, Lessons
 from memos_integrations.operation.transform.hosted import Hosted
 from memos_integrations.operation.transform.invocation import ends_of, parted, prompt_tokens
 from memos_integrations.operation.transform.lesson import Lesson
 
-_CONTEXTS = 4
+_CONTEXTS = 12
 _IN_CONTEXT = 3
 _ANSWER_TOKENS = 32
 _KEPT_TOKENS = 8
@@ -89,8 +89,8 @@ def examples(
     before = contexts(distractors, seed=recipe.seed)
     kept = _kept(room, replay, before)
     if recipe.objective == "language":
-        rows = tuple((_as_text(room, lesson),) for lesson in lessons)
-        return Lessons(rows, kept, (len(rows),))
+        texts = tuple((_as_text(room, lesson),) for lesson in lessons)
+        return Lessons(texts, kept, (len(texts),))
     learnt: list[tuple[Example, ...]] = []
     alike: list[int] = []
     for form in zip_longest(*(lesson.questions for lesson in lessons)):

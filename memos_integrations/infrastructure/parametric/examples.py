@@ -1,0 +1,45 @@
+"""What a training sees: prompts parted where the adapter begins, and the answers to be given.
+
+Called by the training and by what writes lessons. Needs torch (extra ``parametric``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from memos_integrations.infrastructure.parametric.soft import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A prompt and the answer that is to be given, parted where the adapter begins."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    answer: Answer
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """What the model is run over behind ``before``: all but the answer's last token."""
+        return self.after + self.answer.tokens[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What one training sees: for each thing to be learnt or kept, its variants.
+
+    The first variant of each has no other memories before the question; one is drawn each time.
+    """
+
+    learnt: tuple[tuple[Example, ...], ...]
+    kept: tuple[tuple[Example, ...], ...]
+    alike: tuple[int, ...]
+    """``learnt`` in parts: so many ask in the first form, for every lesson, so many in the next."""
+
+
+def together(examples: Sequence[Example]) -> list[tuple[tuple[int, ...], list[Example]]]:
+    """Examples that begin alike, in one pass each."""
+    order = sorted(examples, key=lambda each: each.before)
+    return [(before, list(rows)) for before, rows in groupby(order, key=lambda each: each.before)]
