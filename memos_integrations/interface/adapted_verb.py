@@ -104,6 +104,7 @@ class AdaptedVerb(Reads, ParametricVerbs):
         """
         questions = _questions(query, turns)
         whole(k, "k", least=1, most=100)
+        check_bar(bar)
         teaching = self._rooms.adapters.teaching(model)
         self._rooms.adapters.tend()
         scope = self._scope(user, agent, session, cube)
@@ -235,6 +236,12 @@ def prompt_tokens(
     hosted = teaching.hosted
     done = prompt_of(hosted.tokenizer, teaching.memory(items), question, rendering=hosted.rendering)
     return done.tokens
+
+
+def check_bar(bar: object) -> None:
+    """Raise ``InvalidInput`` for what is no bar."""
+    if bar is not None and not isinstance(bar, Bar):
+        raise InvalidInput("bar takes a Bar, with what a memory must reach to count as an answer")
 
 
 def _questions(query: object, turns: Sequence[Turn] | None) -> list[str]:

@@ -12,6 +12,7 @@ from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.interface.adapted_verb import (
     AdaptedRow,
     AdaptedVerb,
+    check_bar,
     row_of,
     sources_in,
 )
@@ -47,6 +48,7 @@ class RoutedVerb(AdaptedVerb):
         """
         check_query(query, 1)
         whole(k, "k", least=1, most=100)
+        check_bar(bar)
         self._rooms.adapters.tend()
         scope = self._scope(user, agent, session, cube)
         found = self._find(scope, query, filter, k, self._instant)

@@ -122,7 +122,7 @@ VERBS = (
     *("entries", "read_entries", "put_entry", "get_entry", "delete_entry", "find_entries"),
     "entry_namespaces",
     *("nearest", "vectors", "embedded", "put_embedded", "version", "changes_in"),
-    *("showable", "list_showable"),
+    *("showable", "list_showable", "routed"),
     *("caches", "cache_stats", "pin_cache", "unpin_cache", "demote_cache", "evict_caches"),
     *("verify_caches", "repair_caches"),
 )
