@@ -40,6 +40,10 @@ class Lessons:
 
 
 def together(examples: Sequence[Example]) -> list[tuple[tuple[int, ...], list[Example]]]:
-    """Examples that begin alike, in one pass each."""
-    order = sorted(examples, key=lambda each: each.before)
-    return [(before, list(rows)) for before, rows in groupby(order, key=lambda each: each.before)]
+    """Examples that begin alike, and tell equally many likely tokens, in one pass each."""
+    order = sorted(examples, key=_kind)
+    return [(kind[0], list(rows)) for kind, rows in groupby(order, key=_kind)]
+
+
+def _kind(example: Example) -> tuple[tuple[int, ...], int]:
+    return example.before, int(example.answer.likely.shape[-1])

@@ -91,6 +91,9 @@ class _Training:
         self._base = wrapping.base_of(model)
         self._prefixes = Prefixes(self._base)
         self._parameters = adapter_tensors(self._base, name)
+        self._beside: dict[tuple[int, ...], list[Example]] = {}
+        for each in (each for variants in lessons.kept for each in variants[1:]):
+            self._beside.setdefault(each.before, []).append(each)
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(),
             lr=recipe.learning_rate,
@@ -120,29 +123,32 @@ class _Training:
 
     def _round(self, place: Place) -> None:
         rng = random.Random(f"{self._recipe.seed}:{place.rounds}")  # noqa: S311  -- must repeat
-        learnt = self._batches(rng, self._lessons.learnt, self._recipe.batch)
-        kept = list[list[Example]]()
-        if self._recipe.replay_weight and self._lessons.kept:
-            kept = self._batches(rng, self._lessons.kept, self._recipe.batch)
-        for n, batch in enumerate(learnt):
+        learnt = self._batches(rng, len(self._lessons.learnt))
+        kept = self._batches(rng, len(self._lessons.kept)) if self._recipe.replay_weight else []
+        for n, rows in enumerate(learnt):
             self._ensure_wanted(place)
             step = place.rounds * len(learnt) + n
-            keep = kept[n % len(kept)] if kept else []
-            self._step(batch, keep, self._rate(step, place.ends_after * len(learnt)))
+            learn, keep = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
+            self._step(learn, keep, self._rate(step, place.ends_after * len(learnt)))
 
-    def _batches(
-        self, rng: random.Random, rows: Sequence[Sequence[Example]], size: int
-    ) -> list[list[Example]]:
-        """Every row once, in batches of about ``size`` with the same memories before them."""
-        order = list(range(len(rows)))
+    def _batches(self, rng: random.Random, rows: int) -> list[list[int]]:
+        """Every row once, in batches of about the recipe's size."""
+        order = list(range(rows))
         rng.shuffle(order)
-        count = max(1, round(len(order) / size))
-        variants = len(rows[0])
-        drawn = [0 if rng.random() < _PLAIN else rng.randrange(variants) for _ in range(count)]
-        return [
-            [rows[n][min(drawn[at], len(rows[n]) - 1)] for n in order[at::count]]
-            for at in range(count)
-        ]
+        count = max(1, round(rows / self._recipe.batch))
+        return [order[at::count] for at in range(count)] if rows else []
+
+    def _drawn(
+        self, rng: random.Random, learnt: list[int], kept: list[int]
+    ) -> tuple[list[Example], list[Example]]:
+        """The rows as they stand alone, or all behind the same other memories."""
+        variants = min(len(self._lessons.learnt[n]) for n in learnt)
+        variant = 0 if rng.random() < _PLAIN else rng.randrange(variants)
+        learn = [self._lessons.learnt[n][variant] for n in learnt]
+        beside = self._beside.get(learn[0].before, []) if variant and kept else []
+        if beside:
+            return learn, rng.sample(beside, min(len(kept), len(beside)))
+        return learn, [self._lessons.kept[n][0] for n in kept]
 
     def _rate(self, step: int, steps: int) -> float:
         """Rises at first, falls over the last steps."""
@@ -153,16 +159,16 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with self._limits.lock:
-            groups = [
-                (before, rows, weight / len(examples))
-                for examples, weight in ((learn, 1.0), (keep, self._recipe.replay_weight))
-                for before, rows in together(examples)
-            ]
-            for before, _, _ in groups:
+            groups = together([*learn, *keep])
+            counts = {id(each): 1.0 / len(learn) for each in learn}
+            counts |= {id(each): self._recipe.replay_weight / len(keep) for each in keep}
+            for before, _ in groups:
                 self._prefixes.prepare(before)
             with wrapping.active(self._model, self._name, train=True):
-                for before, rows, weight in groups:
-                    (self._divergence(before, rows).sum() * weight).backward()
+                for before, rows in groups:
+                    far = self._divergence(before, rows)
+                    weights = torch.tensor([counts[id(each)] for each in rows], device=far.device)
+                    (far * weights).sum().backward()
             torch.nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
             self._optimizer.step()
             self._optimizer.zero_grad()
