@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -298,17 +300,23 @@ def test_a_worker_thread_trains_beside_the_program(tmp_path: Path, parts: tuple[
 def test_closing_leaves_a_training_to_be_gone_on_with(
     tmp_path: Path, parts: tuple[Any, Any]
 ) -> None:
-    long = {"recipe": type(QUICK)(exposures=50_000, rank=4, batch=8), "wait": False}
+    long = {"recipe": replace(QUICK, exposures=50_000), "wait": False, "seconds": 600}
     path = tmp_path / "agent.db"
     with opened(path, settings={"worker": True}) as mos:
         host(mos, *parts)
         fill(mos, FACTS)
-        distil(mos, **long, seconds=600)
-        while not list(Path(f"{path}.training").glob("*")):
-            pass
+        task = distil(mos, **long).task_ids[0]
+        while not 0 < (told_of := mos.task_status(task, user="ann")).progress < 1:
+            assert told_of.state in ("waiting", "running")
+            time.sleep(0.05)
     with opened(path) as mos:
         assert [m.state for m in mos.adapters(user="ann")] == ["candidate"]
+        assert mos.task_status(task, user="ann").state == "waiting"
         assert list(Path(f"{path}.training").iterdir())
+        assert mos.cancel_task(task, user="ann")
+        assert [m.state for m in mos.adapters(user="ann")] == ["discarded"]
+        host(mos, *parts)
+        assert not list(Path(f"{path}.training").iterdir())
 
 
 # -- the command ----------------------------------------------------------------------------------
