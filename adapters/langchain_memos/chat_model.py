@@ -224,7 +224,12 @@ class MemOSChatModel(BaseChatModel):
             return
         turns = turns_of(messages, tools=tools, control=control_tokens(self.tokenizer))
         with adapted_prompt(
-            self.mos, self.parametric, turns, asker=who, cube=self.cube
+            self.mos,
+            self.parametric,
+            turns,
+            asker=who,
+            cube=self.cube,
+            conversation=who.thread if self.keep_turns else None,
         ) as prompted:
             yield prompted
 

@@ -170,9 +170,10 @@ class MemOSMiddleware(AgentMiddleware[MemOSAgentState, Any, Any]):
 def _show(runtime: Runtime[Any] | None, call: _Call) -> None:
     """Tell the custom stream what this call of the model was given, and what was written."""
     _told(runtime, call.remembered)
-    block = call.recall.block
-    if block is not None:
-        tell(runtime, injected(block, call.recall.asker), words=block.text)
+    recall = call.recall
+    if recall.block is not None or recall.told:
+        words = "" if recall.block is None else recall.block.text
+        tell(runtime, {**injected(recall.block, recall.asker), **recall.told}, words=words)
 
 
 def _settled(call: _Call, response: ModelResponse[Any]) -> ExtendedModelResponse[Any]:

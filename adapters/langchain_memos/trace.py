@@ -30,10 +30,11 @@ def tell(runtime: Runtime[Any] | None, told: dict[str, Any], *, words: object = 
         runtime.stream_writer({**told, "content": words} if mode == "content" else told)
 
 
-def injected(block: Context, asker: Asker) -> dict[str, Any]:
-    """What a call of the model was given, as ids and figures, one list for each."""
-    scores = {hit.id: hit.score for hit in block.hits}
-    shown = [(item, section.name) for section in block.sections for item in section.items]
+def injected(block: Context | None, asker: Asker) -> dict[str, Any]:
+    """What a call of the model was given as text, as ids and figures, one list for each."""
+    scores = {} if block is None else {hit.id: hit.score for hit in block.hits}
+    sections = () if block is None else block.sections
+    shown = [(item, section.name) for section in sections for item in section.items]
     return {
         "memory": "injected",
         "user": asker.user,
@@ -43,8 +44,8 @@ def injected(block: Context, asker: Asker) -> dict[str, Any]:
         "sections": [name for _, name in shown],
         "scores": [scores.get(item.id) for item, _ in shown],
         "trust": [item.header.trust.value for item, _ in shown],
-        "tokens": block.tokens,
-        "left_out": block.left_out,
+        "tokens": 0 if block is None else block.tokens,
+        "left_out": 0 if block is None else block.left_out,
     }
 
 

@@ -187,7 +187,12 @@ class MemOSLLM(CustomLLM):
                 yield of_cache(self._model, given)
             return
         with adapted_prompt(
-            self._mos, self._parametric, asked, asker=self._asker, cube=self._cube
+            self._mos,
+            self._parametric,
+            asked,
+            asker=self._asker,
+            cube=self._cube,
+            conversation=None if isinstance(asked, str) else self._conversation,
         ) as prompted:
             yield prompted
 

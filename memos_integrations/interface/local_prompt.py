@@ -57,16 +57,23 @@ def adapted_prompt(
     asked: Question,
     *,
     asker: Asker,
-    cube: CubeName | Sequence[CubeName] | None,
+    cube: CubeName | Sequence[CubeName] | None = None,
+    conversation: str | None = None,
 ) -> Generator[LocalPrompt]:
     """What the memories found for the last question say: from weights, as text, or not at all.
 
     ``name`` is that of the hosted model, which is the caller's until the block ends: enter and
-    leave it in one thread. Raises what ``MOS.adapted`` raises.
+    leave it in one thread. What ``conversation`` has written to memory itself is left out. Raises
+    what ``MOS.adapted`` raises.
     """
     turns: Sequence[Turn] | None = None if isinstance(asked, str) else asked
     with mos.adapted(
-        model=name, query=question_in(asked), cube=cube, turns=turns, **asker.keywords()
+        model=name,
+        query=question_in(asked),
+        cube=cube,
+        filter=None if conversation is None else {"conversation": {"!=": conversation}},
+        turns=turns,
+        **asker.keywords(),
     ) as given:
         size = int(given.inputs["input_ids"].shape[1])
         yield LocalPrompt(given.model, given.inputs, size, 0, 0, routed(given.rows[0]), _keep_none)

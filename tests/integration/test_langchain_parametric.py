@@ -271,6 +271,19 @@ def test_agent_answers_from_weights_in_a_graph(
     assert done["messages"][-1].response_metadata["memory_adapter"] == adapter
 
 
+@pytest.mark.parametrize(("keeps", "form"), [(True, "base"), (False, "text")])
+def test_what_a_thread_has_written_itself_is_left_out_where_its_turns_are_in_the_prompt(
+    mos: MOS, parts: tuple[Any, Any], keeps: bool, form: str
+) -> None:
+    name = FACTS[0][0]
+    mos.add(f"{name} owns a boat", user="maya", session="t1")
+    chat = local(mos, parts, keep_turns=keeps)
+    asked = f"is the boat of {name} old"
+    mos.archive(memory(mos, 0), user="maya")
+    assert chat.invoke(asked, who(thread_id="t1")).response_metadata["memory_form"] == form
+    assert chat.invoke(asked, who(thread_id="t2")).response_metadata["memory_form"] == "text"
+
+
 def test_model_that_is_not_hosted_is_told_how_to_be(mos: MOS, parts: tuple[Any, Any]) -> None:
     chat = MemOSChatModel(mos=mos, model=parts[0], tokenizer=parts[1], parametric="large")
     with pytest.raises(NotFound, match="host_model"):
@@ -441,6 +454,17 @@ def test_rest_of_a_turn_gets_the_words_where_the_adapter_is_gone_meanwhile(
     assert (first["model"], second["model"]) == (adapter, BASE)
     assert WORDS[0] not in json.dumps(first)
     assert WORDS[0] in json.dumps(second)
+
+
+def test_trace_tells_which_adapter_answers_and_why(
+    mos: MOS, server: AdapterServer, adapter: str
+) -> None:
+    given = {"messages": [HumanMessage(LEARNT)]}
+    events = list(agent_of(mos, server).stream(given, who(), stream_mode="custom"))
+    (told,) = [each for each in events if each["memory"] == "injected"]
+    assert (told["memory_adapter"], told["memory_learnt"]) == (adapter, [memory(mos, 0)])
+    assert (told["ids"], told["tokens"]) == ([], 0)
+    assert WORDS[0] not in json.dumps(events)
 
 
 def test_middleware_still_remembers(mos: MOS, server: AdapterServer, adapter: str) -> None:
