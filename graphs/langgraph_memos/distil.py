@@ -206,7 +206,9 @@ class _Notes:
             return
         staged = [[_plain(shard) for shard in turn] for turn in self.staged]
         told = {"staged": staged, "skipped": self.skipped, "tasks": self.tasks}
-        self._records.put({self._key: json.dumps(told).encode()}, ttl_seconds=_KEPT_SECONDS)
+        # What waits is kept for as long as somebody may take to decide.
+        kept = None if self.tasks is None else _KEPT_SECONDS
+        self._records.put({self._key: json.dumps(told).encode()}, ttl_seconds=kept)
 
 
 def _plain(shard: DistilledShard) -> dict[str, Any]:

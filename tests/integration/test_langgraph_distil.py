@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from langgraph_memos import DistilNode, MemoryState, MemOSSaver, RememberNode  #
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import AccessDenied, NotFound  # noqa: E402
 from memos_integrations.infrastructure.parametric.recipe import Gates, Recipe  # noqa: E402
+from memos_integrations.testing.fakes import ManualClock  # noqa: E402
 from tests.integration.hosted_parts import host, the_world, untaught  # noqa: E402
 
 torch.set_num_threads(1)
@@ -121,6 +123,24 @@ def test_thread_holds_ids_of_what_waits_and_no_words(mos: MOS) -> None:
 
 def _values(records: Any) -> list[bytes]:
     return list(records.get(records.keys()).values())
+
+
+def test_decision_may_take_years_and_still_is_about_what_was_told(
+    tmp_path: Path, parts: tuple[Any, Any]
+) -> None:
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    settings = Settings(worker=False, extract=False, synchronous="normal")
+    with MOS(tmp_path / "old.db", embedder=None, settings=settings, clock=clock) as mos:
+        host(mos, parts, WORLD)
+        mos.add(WORDS[:2], user="alice")
+        graph = graph_of(mos)
+        bed_time(graph)
+        clock.advance(3 * 365 * 86_400)
+        mos.expire_due()
+        mos.add(WORDS[2], user="alice")
+        again = asked(bed_time(graph, Command(resume=True)))
+        assert len(again["shards"][0]["items"]) == 3
+        assert queued(mos) == []
 
 
 def test_answer_that_is_none_is_asked_for_again(mos: MOS) -> None:
