@@ -44,7 +44,7 @@ CACHE_POINTS: Mapping[str, str] = {
     "take out rows": f"{_VAULT}.artifacts:take_out",
     "erase a file": f"{_BLOBS}.erase",
     "discard": f"{_TRANSFORM}.cache_files:CacheFiles.discard",
-    "read a file": f"{_BLOBS}.read",
+    "read a file": f"{_BLOBS}.read_apart",
     "promote": f"{_ACTIVATION}.codec:parse",
     "counts": f"{_VAULT}.cache_records:add_uses",
     "pin": f"{_VAULT}.cache_records:pin",

@@ -18,12 +18,17 @@ from memos_integrations.cube.errors import InvalidInput, MissingExtra, NotFound
 from memos_integrations.infrastructure.activation import manifest
 from memos_integrations.infrastructure.activation.errors import CacheRefused, CacheUnsupported
 from memos_integrations.infrastructure.activation.identity import Digest
-from memos_integrations.infrastructure.safetensors_file import check_safetensors
+from memos_integrations.infrastructure.blobs import read_into_memory
+from memos_integrations.infrastructure.safetensors_file import (
+    MAX_HEADER_BYTES,
+    SafetensorsInfo,
+    TensorInfo,
+    check_head,
+    read_head,
+)
 
 try:
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load as tensors_of
     from safetensors.torch import save
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -38,6 +43,12 @@ _LAYERS: dict[str, type[Any]] = {
     "DynamicSlidingWindowLayer": DynamicSlidingWindowLayer,
 }
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_FILE_DTYPES: dict[str, Any] = {
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "I32": torch.int32,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +152,48 @@ def dump(kept: Kept) -> bytes:
 def load(path: Path, *, identity: Digest, device: str = "cpu") -> Kept:
     """As ``parse``, for a file. Raises ``NotFound`` where there is none."""
     try:
-        data = path.read_bytes()
+        data = read_into_memory(path)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path}") from error
     return parse(data, identity=identity, device=device)
 
 
-def parse(data: bytes, *, identity: Digest, device: str = "cpu") -> Kept:
+def parse(data: memoryview, *, identity: Digest, device: str = "cpu") -> Kept:
     """The cache in the bytes of a file, checked against what it should be before it is used.
 
-    It has its tensors to itself: who erases the file later changes no number of them. Raises
-    ``CacheRefused`` for another identity, missing or foreign tensors, other shapes than its own
-    manifest tells, and numbers that are none; ``HostileArchive`` for what is no safetensors file.
+    Its tensors lie in ``data``, which is theirs from now on: who erases the file later changes no
+    number of them. Raises ``CacheRefused`` for another identity, missing or foreign tensors, other
+    shapes than its own manifest tells, and numbers that are none; ``HostileArchive`` for what is
+    no safetensors file.
     """
-    info = check_safetensors(io.BytesIO(data))
+    info = _header(data)
     told = manifest.manifest(info.metadata)
     if told.get("identity") != identity:
         raise CacheRefused("it was made under another model, tokenizer or library")
-    try:
-        tensors = {name: each.to(device) for name, each in tensors_of(data).items()}
-    except SafetensorError as error:
-        raise CacheRefused(f"its tensors cannot be read: {error}") from error
+    tensors = {each.name: _tensor(data, each, info.data_start) for each in info.tensors}
+    if device != "cpu":
+        tensors = {name: each.to(device) for name, each in tensors.items()}
     return _kept_tensors(tensors, told, identity)
+
+
+def _header(data: memoryview) -> SafetensorsInfo:
+    length = int.from_bytes(data[:8], "little")
+    head = bytes(data[: 8 + min(length, MAX_HEADER_BYTES)])
+    total = len(data)
+    whole = read_head(io.BytesIO(head), total_bytes=total, max_header_bytes=MAX_HEADER_BYTES)
+    return check_head(whole, total_bytes=total)
+
+
+def _tensor(data: memoryview, info: TensorInfo, start: int) -> Any:
+    """A view of the bytes, without a copy."""
+    dtype = _FILE_DTYPES.get(info.dtype)
+    if dtype is None:
+        raise CacheUnsupported(f"tensors of {info.dtype} have no codec")
+    if info.begin == info.end:
+        return torch.empty(info.shape, dtype=dtype)
+    count = (info.end - info.begin) // dtype.itemsize
+    view = torch.frombuffer(data, dtype=dtype, count=count, offset=start + info.begin)
+    return view.reshape(info.shape)
 
 
 def _rope_settings(config: Any) -> list[dict[str, Any]]:

@@ -82,7 +82,9 @@ def _is_restored(model: Any) -> bool:
     live = empty_cache(model)
     extend(model, live, tokens[:_KEPT_TOKENS])
     kept = codec.keep(live, tokens[:_KEPT_TOKENS], identity=_ID)
-    loaded = codec.parse(codec.dump(kept), identity=_ID, device=str(model.device))
+    loaded = codec.parse(
+        memoryview(bytearray(codec.dump(kept))), identity=_ID, device=str(model.device)
+    )
     restored = codec.use(loaded, model.config)
     return all(
         torch.equal(_logits(model, live, token), _logits(model, restored, token))

@@ -102,7 +102,7 @@ class DiskTier:
         """Its hash is checked once, here, over the very bytes that are used."""
         began = time.perf_counter()
         try:
-            data = self._vault.blobs.read(row.sha256)
+            data = self._vault.blobs.read_apart(row.sha256)
             kept = codec.parse(data, identity=wanted.identity)
             if len(kept.tokens) != row.tokens:
                 raise CacheRefused("it holds another number of tokens than its row")
