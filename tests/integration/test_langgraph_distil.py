@@ -135,7 +135,7 @@ def test_decision_may_take_years_and_still_is_about_what_was_told(
         mos.add(WORDS[:2], user="alice")
         graph = graph_of(mos)
         bed_time(graph)
-        clock.advance(days=3 * 365)
+        clock.advance(seconds=3 * 365 * 86_400)
         mos.expire_due()
         mos.add(WORDS[2], user="alice")
         again = asked(bed_time(graph, Command(resume=True)))
