@@ -47,8 +47,11 @@ _LEAST_RATE = 0.02
 _CLIP = 1.0
 _SAVE_SECONDS = 10.0
 _WATCHED = 64
-_PLAIN = 0.5
+_PLAIN = 0.6
 """Share of batches without other memories before the question."""
+_EARLY_KEEPING = 0.2
+"""Share of the replay weight at first; all of it from the middle on: what is new is learnt sooner
+where it may shake the old, which then comes back."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -123,19 +126,22 @@ class _Training:
 
     def _round(self, place: Place) -> None:
         rng = random.Random(f"{self._recipe.seed}:{place.rounds}")  # noqa: S311  -- must repeat
-        learnt = self._batches(rng, len(self._lessons.learnt))
-        kept = self._batches(rng, len(self._lessons.kept)) if self._recipe.replay_weight else []
+        learnt = self._batches(rng, len(self._lessons.learnt), self._recipe.batch)
+        kept = list[list[int]]()
+        if self._recipe.replay_weight:
+            kept = self._batches(rng, len(self._lessons.kept), self._recipe.batch)
         for n, rows in enumerate(learnt):
             self._ensure_wanted(place)
             step = place.rounds * len(learnt) + n
             learn, keep = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
-            self._step(learn, keep, self._rate(step, place.ends_after * len(learnt)))
+            share = step / (place.ends_after * len(learnt))
+            self._step(learn, keep, self._rate(step, share), self._keeping(share))
 
-    def _batches(self, rng: random.Random, rows: int) -> list[list[int]]:
-        """Every row once, in batches of about the recipe's size."""
+    def _batches(self, rng: random.Random, rows: int, size: int) -> list[list[int]]:
+        """Every row once, in batches of about this size."""
         order = list(range(rows))
         rng.shuffle(order)
-        count = max(1, round(rows / self._recipe.batch))
+        count = max(1, round(rows / size))
         return [order[at::count] for at in range(count)] if rows else []
 
     def _drawn(
@@ -147,21 +153,25 @@ class _Training:
         learn = [self._lessons.learnt[n][variant] for n in learnt]
         beside = self._beside.get(learn[0].before, []) if variant and kept else []
         if beside:
-            return learn, rng.sample(beside, min(len(kept), len(beside)))
+            return learn, rng.sample(beside, min(len(beside), self._recipe.batch))
         return learn, [self._lessons.kept[n][0] for n in kept]
 
-    def _rate(self, step: int, steps: int) -> float:
+    def _rate(self, step: int, share: float) -> float:
         """Rises at first, falls over the last steps."""
-        rise, fall = (step + 1) / _WARM_STEPS, (1 - step / steps) / _COOLING
+        rise, fall = (step + 1) / _WARM_STEPS, (1 - share) / _COOLING
         return self._recipe.learning_rate * min(1.0, rise, fall + _LEAST_RATE)
 
-    def _step(self, learn: list[Example], keep: list[Example], rate: float) -> None:
+    def _keeping(self, share: float) -> float:
+        weight = min(1.0, _EARLY_KEEPING + 2 * (1 - _EARLY_KEEPING) * share)
+        return self._recipe.replay_weight * weight
+
+    def _step(self, learn: list[Example], keep: list[Example], rate: float, keeping: float) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with self._limits.lock:
             groups = together([*learn, *keep])
             counts = {id(each): 1.0 / len(learn) for each in learn}
-            counts |= {id(each): self._recipe.replay_weight / len(keep) for each in keep}
+            counts |= {id(each): keeping / len(keep) for each in keep}
             for before, _ in groups:
                 self._prefixes.prepare(before)
             with wrapping.active(self._model, self._name, train=True):
