@@ -89,7 +89,7 @@ with MOS(embedder=None, settings=Settings(extract=False, worker=False)) as mos:
         # Far looser than the default ones: so small a model forgets much beside six new facts. A
         # question about anything else never meets the adapter, so that costs no answer here.
         gates=Gates(
-            0.2, held_out_recall=0.8, distracted_recall=0.5, old_knowledge_loss=1, drift_kl=9
+            0.4, held_out_recall=0.6, distracted_recall=0.3, old_knowledge_loss=1, drift_kl=9
         ),
     )
     night: Any = StateGraph(MemoryState).add_node("learn", learn, defer=True)
