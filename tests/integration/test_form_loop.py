@@ -236,6 +236,24 @@ def test_a_model_whose_caches_have_no_codec_is_offered_none(tmp_path: Path, toke
         assert "activation" not in {each.form for each in only(mos.plan(user="ann")).weighed}
 
 
+def test_another_model_under_the_same_name_finds_nothing_of_the_first(
+    mos: MOS, model: Any, tokenizer: Any
+) -> None:
+    told(mos)
+    asked(mos, model, tokenizer)
+    mos.rebalance(user="ann")
+    mos.work()
+    torch.manual_seed(1)
+    other = transformers.AutoModelForCausalLM.from_config(model.config).eval()
+    mos.host_model("tiny", other, tokenizer, forms=lambda _: ())
+    planned = only(mos.plan(user="ann"))
+    assert (planned.from_form, planned.step) == ("plaintext", "refresh")
+    mos.rebalance(user="ann")
+    mos.work()
+    with mos.activated(other, tokenizer, query="Which?", user="ann") as given:
+        assert given.computed_tokens == 0
+
+
 def test_a_plan_shows_no_cube_of_others(mos: MOS, model: Any, tokenizer: Any) -> None:
     told(mos)
     told(mos, user="bob")

@@ -40,6 +40,8 @@ class Made:
     cid: int
     model: str
     form: Form
+    identity: Digest
+    """Of the model it was made for and serves."""
     part: int
     bytes: int
     built: int
@@ -115,11 +117,14 @@ def waiting(connection: sqlite3.Connection, kinds: Iterable[str]) -> set[tuple[i
 def made(connection: sqlite3.Connection, models: Sequence[str]) -> list[Made]:
     """What there is for these models and still serves."""
     sql, bound = queries("cube_forms"), _models(models)
-    parts: dict[tuple[int, str, Form, int, int, int], set[int]] = {}
-    for cid, model, size, created, iid in connection.execute(sql["caches"], bound):
-        parts.setdefault((cid, model, "activation", 0, size, created), set()).add(iid)
-    for cid, model, shard, size, created, iid in connection.execute(sql["adapters"], bound):
-        parts.setdefault((cid, model, "parametric", shard, size, created), set()).add(iid)
+    parts: dict[tuple[int, str, Form, Digest, int, int, int], set[int]] = {}
+    for cid, model, identity, size, created, iid in connection.execute(sql["caches"], bound):
+        parts.setdefault((cid, model, "activation", identity, 0, size, created), set()).add(iid)
+    for cid, model, *which, iid in connection.execute(sql["adapters"], bound):
+        identity, shard, size, created = which
+        head: tuple[int, str, Form, Digest, int, int, int]
+        head = (cid, model, "parametric", identity, shard, size, created)
+        parts.setdefault(head, set()).add(iid)
     return [Made(*head, frozenset(items)) for head, items in sorted(parts.items())]
 
 

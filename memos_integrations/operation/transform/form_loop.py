@@ -34,7 +34,7 @@ from memos_integrations.operation.transform.activation_executor import ActivateS
 from memos_integrations.operation.transform.caches import Caches
 from memos_integrations.operation.transform.cube_reading import WriteMemory
 from memos_integrations.operation.transform.form_prices import Known, known_of, prices_of
-from memos_integrations.operation.transform.hosted import Hosts
+from memos_integrations.operation.transform.hosted import Hosted, Hosts
 from memos_integrations.operation.transform.parametric_executor import LearnStage
 from memos_integrations.operation.transform.teaching import Teaching
 from memos_integrations.operation.transform.teaching import kind_of as training_of
@@ -59,7 +59,7 @@ class FormLoop:
         self._executors = {each.form: each for each in executors}
         self._notify = notify
         self._lock = threading.Lock()
-        self._known: dict[int, Known] = {}
+        self._known: dict[str, tuple[Hosted, Known]] = {}
 
     def models(self) -> Sequence[str]:
         return self._hosts.names()
@@ -93,6 +93,9 @@ class FormLoop:
             key = (each.cid, each.model)
             found[key] = _with_decision(found.get(key, NOWHERE), each)
         for part in cube_forms.made(connection, models):
+            known = self._known_of(part.model)
+            if known is None or part.identity != known.identity:
+                continue  # of another model that had this name
             key = (part.cid, part.model)
             found[key] = _with_part(found.get(key, NOWHERE), part)
         for key, (times, when) in cube_forms.discarded(connection, models).items():
@@ -117,15 +120,16 @@ class FormLoop:
     def _known_of(self, name: str) -> Known | None:
         hosted = self._hosts.get(name)
         with self._lock:
-            known = self._known.get(id(hosted))
-        if known is None:
-            try:
-                known = known_of(hosted)
-            except MemosError as error:
-                _log.warning("no form is made for model %s: %s", name, type(error).__name__)
-                return None
-            with self._lock:
-                self._known = {**self._known, id(hosted): known}
+            there = self._known.get(name)
+        if there is not None and there[0] is hosted:
+            return there[1]
+        try:
+            known = known_of(hosted)
+        except MemosError as error:
+            _log.warning("no form is made for model %s: %s", name, type(error).__name__)
+            return None
+        with self._lock:
+            self._known[name] = hosted, known
         return known
 
 

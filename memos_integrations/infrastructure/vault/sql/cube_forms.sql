@@ -34,14 +34,15 @@ SELECT DISTINCT cid, kind FROM task WHERE state IN ('waiting', 'running')
 
 -- name: caches
 -- What the caches that were decided on are made of, as far as they serve.
-SELECT f.cid, f.model, a.bytes, a.created, s.iid FROM cube_form f
+SELECT f.cid, f.model, a.identity, a.bytes, a.created, s.iid FROM cube_form f
 JOIN artifact a ON a.key = f.key AND a.kind = 'activation' AND a.withdrawn IS NULL
 JOIN artifact_source s ON s.aid = a.aid
 WHERE f.form = 'activation' AND f.model IN (SELECT value FROM json_each(:models))
 
 -- name: adapters
 -- A fact that was learnt stands for the memory that it restates.
-SELECT d.cid, d.model, d.shard, a.bytes, a.created, coalesce(i.drawn_from, s.iid) FROM adapter d
+SELECT d.cid, d.model, a.identity, d.shard, a.bytes, a.created, coalesce(i.drawn_from, s.iid)
+FROM adapter d
 JOIN artifact a ON a.aid = d.aid AND a.withdrawn IS NULL
 JOIN artifact_source s ON s.aid = a.aid JOIN item i ON i.iid = s.iid
 WHERE d.state = 'published' AND d.model IN (SELECT value FROM json_each(:models))
