@@ -127,15 +127,16 @@ def least_recent(world: World, *, max_bytes: float) -> float:
     """The hit rate of one LRU cache of so many bytes on the same reads."""
     size = sizes(world)
     kept: OrderedDict[int, int] = OrderedDict()
-    hits = total = 0
+    hits = total = used = 0
     for read in reads(world):
         if not read.scan:
             total += 1
             hits += read.item in kept
+        used += size[read.item] - kept.get(read.item, 0)
         kept[read.item] = size[read.item]
         kept.move_to_end(read.item)
-        while sum(kept.values()) > max_bytes:
-            kept.popitem(last=False)
+        while used > max_bytes:
+            used -= kept.popitem(last=False)[1]
     return hits / total
 
 

@@ -287,8 +287,9 @@ def test_sql_and_oracle_agree_on_every_random_tree(
     assert partial > trees / 2, "too few filters that tell items apart"
 
 
+@pytest.mark.parametrize("each", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_every_field_and_operator_tells_items_apart_alike_in_both(
-    stocked: tuple[sqlite3.Connection, dict[int, MemoryItem]],
+    stocked: tuple[sqlite3.Connection, dict[int, MemoryItem]], each: int
 ) -> None:
     db, items = stocked
     rng = random.Random(11)
@@ -296,7 +297,7 @@ def test_every_field_and_operator_tells_items_apart_alike_in_both(
     names = [*FIELDS, *(f"{root}.{key}" for root in ("info", "data") for key in keys)]
     for name in names:
         for op in operators_of(name):
-            for _ in range(8):
+            for _ in range(each):
                 spec = {name: {op: _operand(rng, name, op)}}
                 assert found_by_sql(db, spec) == found_by_oracle(items, spec), spec
 
@@ -332,9 +333,27 @@ ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["C
 FEW_LETTERS = st.text("aAbB%_\\é\n", max_size=8)
 
 
-@settings(max_examples=300, deadline=None, database=None)
-@given(stored=ANY_TEXT | FEW_LETTERS, asked=ANY_TEXT | FEW_LETTERS, key=ANY_TEXT.filter(bool))
+ANY = {
+    "stored": ANY_TEXT | FEW_LETTERS,
+    "asked": ANY_TEXT | FEW_LETTERS,
+    "key": ANY_TEXT.filter(bool),
+}
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(**ANY)
 def test_any_text_under_any_key_is_found_alike(stored: str, asked: str, key: str) -> None:
+    _found_alike(stored, asked, key)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, database=None)
+@given(**ANY)
+def test_any_text_of_many_under_any_key_is_found_alike(stored: str, asked: str, key: str) -> None:
+    _found_alike(stored, asked, key)
+
+
+def _found_alike(stored: str, asked: str, key: str) -> None:
     db = sqlite3.connect(":memory:")
     try:
         db.executescript(MIGRATION.read_text())

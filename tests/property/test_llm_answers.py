@@ -47,7 +47,7 @@ _answers = (
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(_answers)
 def test_no_answer_raises_or_adds_a_word(text: str) -> None:
     _raises_nothing_and_adds_no_word(text)

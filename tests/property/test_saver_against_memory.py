@@ -166,8 +166,9 @@ class SaverAgainstMemory(RuleBasedStateMachine):
             assert told(self.ours.get_tuple(latest)) == told(self.theirs.get_tuple(latest))
 
 
-def test_the_saver_answers_as_the_one_in_memory() -> None:
+@pytest.mark.parametrize("stories", [8, pytest.param(25, marks=pytest.mark.slow)])
+def test_the_saver_answers_as_the_one_in_memory(stories: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         SaverAgainstMemory,
-        settings=settings(max_examples=25, stateful_step_count=20, deadline=None),
+        settings=settings(max_examples=stories, stateful_step_count=20, deadline=None),
     )

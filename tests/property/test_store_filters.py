@@ -17,6 +17,9 @@ NS = ("docs",)
 KEYS = ["a", "b", "c", "a.b", "$x", 'we"ird', "back\\slash", "é"]
 SCALARS: list[Any] = ["", "x", "X", "10", "é", 0, 1, 2, 10, -1, 0.5, 2.5, True, False, None]
 FILTERS = 800
+each_count = pytest.mark.parametrize(
+    "filters", [FILTERS // 4, pytest.param(FILTERS, marks=pytest.mark.slow)]
+)
 
 
 def value(rng: random.Random, depth: int = 0) -> Any:
@@ -157,23 +160,25 @@ def stocked() -> Iterator[tuple[MemOSStore, dict[str, dict[str, Any]]]]:
         yield store, items
 
 
+@each_count
 def test_the_store_finds_what_a_filter_says(
-    stocked: tuple[MemOSStore, dict[str, dict[str, Any]]],
+    stocked: tuple[MemOSStore, dict[str, dict[str, Any]]], filters: int
 ) -> None:
     store, items = stocked
     rng = random.Random(4)
     telling = 0
-    for _ in range(FILTERS):
+    for _ in range(filters):
         given = asked(rng)
         expected = [key for key, each in items.items() if passes(given, each)]
         found = [item.key for item in store.search(NS, filter=given, limit=200)]
         assert found == expected, given
         telling += 0 < len(expected) < len(items)
-    assert telling > FILTERS / 3
+    assert telling > filters / 3
 
 
+@each_count
 def test_it_agrees_with_the_in_memory_store_wherever_that_has_an_answer(
-    stocked: tuple[MemOSStore, dict[str, dict[str, Any]]],
+    stocked: tuple[MemOSStore, dict[str, dict[str, Any]]], filters: int
 ) -> None:
     store, items = stocked
     plain = InMemoryStore()
@@ -181,7 +186,7 @@ def test_it_agrees_with_the_in_memory_store_wherever_that_has_an_answer(
         plain.put(NS, key, each)
     rng = random.Random(6)
     answered = 0
-    for _ in range(FILTERS):
+    for _ in range(filters):
         given = _documented(rng)
         try:
             expected = {item.key for item in plain.search(NS, filter=given, limit=200)}
@@ -190,7 +195,7 @@ def test_it_agrees_with_the_in_memory_store_wherever_that_has_an_answer(
         found = {item.key for item in store.search(NS, filter=given, limit=200)}
         assert found == expected, given
         answered += 1
-    assert answered > FILTERS / 3
+    assert answered > filters / 3
 
 
 def _documented(rng: random.Random) -> dict[str, Any]:

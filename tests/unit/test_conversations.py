@@ -362,9 +362,9 @@ def test_chatgpt_message_of_the_wrong_form_is_refused(tmp_path: Path, message: o
 
 
 def test_chatgpt_conversation_of_many_turns_is_followed_to_its_start(tmp_path: Path) -> None:
-    nodes = [node(str(n), str(n - 1) if n else "root") for n in range(20_000)]
-    [session] = read(tmp_path, [chatgpt(*nodes, current="19999")])
-    assert [session.turns[0].id, session.turns[-1].id] == ["m-0", "m-19999"]
+    nodes = [node(str(n), str(n - 1) if n else "root") for n in range(4_000)]
+    [session] = read(tmp_path, [chatgpt(*nodes, current="3999")])
+    assert [session.turns[0].id, session.turns[-1].id] == ["m-0", "m-3999"]
 
 
 # --- LoCoMo --------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def test_a_fit_learns_the_signal_that_tells_and_reports_held_out_recall() -> Non
     names = [signal.name for signal in Ranking.default().signals]
     wanted = names.index("number")
     start = Ranking.default().with_weights(number=-1.0)
-    examples = _examples(np.random.default_rng(3), wanted, 40)
+    examples = _examples(np.random.default_rng(3), wanted, 16)
     learnt = fit(examples, start)
     assert learnt.ranking.weights["number"] > start.weights["number"]
     assert learnt.recall_after > learnt.recall_before

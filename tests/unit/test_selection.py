@@ -181,3 +181,13 @@ def test_what_has_expired_is_left_out_of_a_filter_decided_before(mos: MOS) -> No
     deadline = time.monotonic() + 5
     while mos.search("kite", user="a", filter=where):
         assert time.monotonic() < deadline
+
+
+def test_vectors_held_are_told_in_the_order_asked() -> None:
+    index = NumpyVectors()
+    assert index.holds(1, [3, 1]) == [False, False]
+    index.upsert(1, [VectorEntry(n, 1, np.ones(4, np.float32)) for n in (1, 2, 7)])
+    assert index.holds(1, [7, 3, 1, -1, 10**12]) == [True, False, True, False, False]
+    index.delete(1, [7])
+    assert index.holds(1, [7, 2]) == [False, True]
+    assert index.holds(1, []) == []
