@@ -113,6 +113,7 @@ def main(
     *,
     fixture: Path | None = None,
     quick: bool = False,
+    seed: int = 1,
     svg: Path | None = None,
     adapters: bool = True,
 ) -> list[Arm]:
@@ -123,7 +124,7 @@ def main(
     people, questions = (8, 1_000) if quick else (60, 10_000)
     happenings = trace(
         world,
-        seed=1,
+        seed=seed,
         people=people,
         questions=questions,
         drift_every=questions // 10,
@@ -151,10 +152,12 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="1,000 questions over 8 profiles")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the seconds into this file")
     parser.add_argument("--without-adapters", action="store_true", help="leave that arm out")
+    parser.add_argument("--seed", type=int, default=1, help="of the trace")
     given = parser.parse_args()
     main(
         fixture=given.fixture,
         quick=given.quick,
+        seed=given.seed,
         svg=given.svg,
         adapters=not given.without_adapters,
     )

@@ -77,8 +77,9 @@ class PlacementRules:
 
     payback: float = 2.0
     """A form is entered where it saves so many times what it costs."""
-    leave_share: float = 0.5
-    """It is left where it saves less than this share of what it is entered at."""
+    leave_share: float = 0.1
+    """It is left where it saves less than this share of what it is entered at. What is there costs
+    no more than its bytes, and where these are short what gains more takes them."""
     margin: float = 0.25
     """By which share of its net gain a form must beat the one that is decided on."""
     residence_seconds: float = 3600.0
