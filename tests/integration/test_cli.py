@@ -158,7 +158,8 @@ def test_missing_extra_says_how_to_get_it(tmp_path: Path) -> None:
 
 
 def test_reader_that_closes_its_pipe_early_is_met_with_silence(tmp_path: Path) -> None:
-    with MOS(tmp_path / "memos.db", embedder=None) as mos:
+    quiet = Settings(worker=False, extract=False)
+    with MOS(tmp_path / "memos.db", embedder=None, settings=quiet) as mos:
         mos.add([f"a long line about parcel {n} " + "x" * 200 for n in range(400)], user="ann")
     for form in ((), ("--json",)):
         with subprocess.Popen(
@@ -176,7 +177,9 @@ def test_reader_that_closes_its_pipe_early_is_met_with_silence(tmp_path: Path) -
             process.wait(30)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_worker_does_the_queue_and_ends_on_a_signal(tmp_path: Path, sent: signal.Signals) -> None:
     memos(tmp_path, "add", "The boat leaves at nine", "--user", "ann", "--no-wait")
     with subprocess.Popen(

@@ -99,10 +99,13 @@ def _slow(pattern: re.Pattern[str], text: str) -> bool:
 
 @pytest.mark.parametrize(
     "shred",
-    ["my favourite colour is ", "as for my job, ", "since a ", "I've been at a for ",
-     "my boss, Tom, ", "it's Oslo where I live, ", "I went from a to b to ",
-     "that's where I live, ", "job: ", "我的家是", "as my favourite ",
-     "the city I live in is ", "home for me for me ", "Bosch hired me as "],
+    ["as for my job, ", "since a ", "我的家是", "home for me for me ", *(
+        pytest.param(each, marks=pytest.mark.slow) for each in (
+            "my favourite colour is ", "I've been at a for ", "my boss, Tom, ",
+            "it's Oslo where I live, ", "I went from a to b to ", "that's where I live, ",
+            "job: ", "as my favourite ", "the city I live in is ", "Bosch hired me as ",
+        )
+    )],
 )  # fmt: skip
 def test_a_megabyte_of_near_facts_is_read_quickly(shred: str) -> None:
     text = (shred * (1_000_000 // len(shred) + 1))[:1_000_000]

@@ -250,8 +250,12 @@ def _check(turn: TurnText) -> None:
 
 @pytest.mark.parametrize(
     "shred",
-    ["I ", "I live in ", "and ", "my ", "A", "A ", '"', "'", "(", "我", "我喜欢", "，", ". ", "` ",
-     "Ben's ", "not ", "I like a, b, ", "very ", "x, ", "\n- ", "It's A, not B. "],
+    ["I live in ", "and ", "A ", "'", "(", "我喜欢", *(
+        pytest.param(each, marks=pytest.mark.slow) for each in (
+            "I ", "my ", "A", '"', "我", "，", ". ", "` ", "Ben's ", "not ", "I like a, b, ",
+            "very ", "x, ", "\n- ", "It's A, not B. ",
+        )
+    )],
 )  # fmt: skip
 def test_time_grows_no_faster_than_the_text(shred: str) -> None:
     def cost(size: int) -> float:

@@ -316,7 +316,7 @@ def test_the_same_bytes_again_cost_no_pages_of_the_value(mos: MOS, clock: Manual
 
 def test_the_log_of_the_file_stays_bounded_under_large_values(mos: MOS) -> None:
     records = mos.records("x", user="alice")
-    for number in range(40):
+    for number in range(24):
         records.put({f"k{number % 4}": os.urandom(4 * 2**20)})
     assert Path(mos.path + "-wal").stat().st_size < 64 * 2**20
     assert Path(mos.path).stat().st_size < 40 * 2**20
