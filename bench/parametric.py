@@ -49,17 +49,18 @@ Fact = tiny_world.Fact
 WORLD = tiny_world.the_world()
 SHARD = 50
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-RECIPE = Recipe(rank=64, alpha=64, exposures=320, replay_weight=2.5, targets=LAYERS)
+RECIPE = Recipe(rank=64, alpha=64, exposures=300, replay_weight=2.5, targets=LAYERS)
 CLOZES = {
     "home": ("the home of {e} is", "{e} has home", "{e} lives in"),
     "job": ("the job of {e} is", "{e} has job", "{e} works as"),
     "pet": ("the pet of {e} is", "{e} has pet", "{e} owns"),
     "food": ("the food of {e} is", "{e} has food", "{e} eats"),
 }
-KEPT = WORLD.known[:300]
-"""Known facts that replay asks for, each in one form; the other form is measured."""
-UNSEEN = WORLD.known[300:]
-"""Known facts that no training ever asks for."""
+REPLAYED = [f for n, f in enumerate(WORLD.known) if n % 6]
+"""Known facts that replay asks for, in both forms: three of four of these questions are trained on,
+the fourth is for measuring."""
+UNSEEN = WORLD.known[::6]
+"""Known facts that nothing ever asks for in a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +72,29 @@ class Row:
     held: float
     teacher: float
     kept: float
-    """Known facts that replay asked for, in the form that it did not; base: see the heading."""
+    """Known facts, in the form that replay held back; the base's own stand in the heading."""
     unseen: float
+    """Known facts that replay never asked for."""
     drift: float
     seconds_per_fact: float
 
 
-def a_host(tokenizer: Any = None, model: Any = None, *, replayed: bool = True) -> Hosted:
-    """A fresh model of the world, or the one given."""
-    fresh, words = tiny_world.load()
+def replayed_questions() -> tuple[str, ...]:
+    """Both forms of what is kept. ``distil`` holds every fourth back, to measure by it."""
+    return tuple(tiny_world.question(f, form) for f in REPLAYED for form in (0, 1))
+
+
+def a_host() -> Hosted:
+    """A fresh model of the world."""
+    model, tokenizer = tiny_world.load()
     return Hosted(
         "tiny",
-        model or fresh,
-        tokenizer or words,
+        model,
+        tokenizer,
         rendering=tiny_world.rendering,
         invocation="question :",
-        replay=tuple(tiny_world.question(f, n % 2) for n, f in enumerate(KEPT)) if replayed else (),
-        canaries=tuple(tiny_world.question(f, 1 - n % 2) for n, f in enumerate(KEPT[::3])),
+        replay=replayed_questions(),
+        canaries=tuple(tiny_world.question(f, n % 2) for n, f in enumerate(UNSEEN)),
     )
 
 
@@ -136,7 +143,7 @@ def measured(name: str, host: Hosted, student: Student, facts: Sequence[Fact], h
         right(host, student, [("", ask(f, 1 - held), f) for f in facts]),
         right(host, student, [("", ask(f, held), f) for f in facts]),
         right(host, None, [(s, ask(f, held), f) for s, f in zip(said, facts, strict=True)]),
-        right(host, student, [("", ask(f, 1 - n % 2), f) for n, f in enumerate(KEPT)]),
+        right(host, student, [("", ask(f), f) for f in REPLAYED[::2]]),
         right(host, student, [("", ask(f, n % 2), f) for n, f in enumerate(UNSEEN)]),
         0.0,
         0.0,
@@ -213,7 +220,7 @@ def show_row(row: Row) -> None:
 def quality(facts: int, seeds: int, many: int) -> None:
     host = a_host()
     ask = tiny_world.question
-    kept = right(host, None, [("", ask(f, 1 - n % 2), f) for n, f in enumerate(KEPT)])
+    kept = right(host, None, [("", ask(f), f) for f in REPLAYED[::2]])
     unseen = right(host, None, [("", ask(f, n % 2), f) for n, f in enumerate(UNSEEN)])
     print(f"the base alone: replayed facts {kept:.3f}, others {unseen:.3f}; shards of {SHARD}")
     heads = ("trained", "held out", "teacher", "kept", "unseen", "drift", "CPU s/fact")

@@ -146,9 +146,11 @@ def test_others_are_answered_while_it_trains(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    done = distilled(model, host=host)
-    stop.set()
-    thread.join()
+    try:
+        done = distilled(model, host=host)
+    finally:
+        stop.set()
+        thread.join()
     assert not wrong
     assert answered > 3
     assert done.file == distilled(a_model()).file
@@ -164,7 +166,7 @@ def first(host: Any, bank: AdapterBank, memory: str, question: str, who: Any) ->
 def test_what_was_trained_serves_from_its_file(tmp_path: Path) -> None:
     model = a_model()
     host = hosted(model)
-    long = replace(RECIPE, exposures=120, rank=8, learning_rate=1e-2, replay_weight=0.0)
+    long = replace(RECIPE, exposures=240, rank=8, learning_rate=1e-2, replay_weight=0.0)
     done = distilled(model, host=host, recipe=long)
     path = tmp_path / "a.safetensors"
     path.write_bytes(done.file)

@@ -133,9 +133,10 @@ class _Training:
         for n, rows in enumerate(learnt):
             self._ensure_wanted(place)
             step = place.rounds * len(learnt) + n
-            learn, keep = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
             share = step / (place.ends_after * len(learnt))
-            self._step(learn, keep, self._rate(step, share), self._keeping(share))
+            keeping = min(1.0, _EARLY_KEEPING + 2 * (1 - _EARLY_KEEPING) * share)
+            learn, keep = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
+            self._step(learn, keep, self._rate(step, share), self._recipe.replay_weight * keeping)
 
     def _batches(self, rng: random.Random, rows: int, size: int) -> list[list[int]]:
         """Every row once, in batches of about this size."""
@@ -153,17 +154,13 @@ class _Training:
         learn = [self._lessons.learnt[n][variant] for n in learnt]
         beside = self._beside.get(learn[0].before, []) if variant and kept else []
         if beside:
-            return learn, rng.sample(beside, min(len(beside), self._recipe.batch))
+            return learn, rng.sample(beside, min(len(beside), len(kept)))
         return learn, [self._lessons.kept[n][0] for n in kept]
 
     def _rate(self, step: int, share: float) -> float:
         """Rises at first, falls over the last steps."""
         rise, fall = (step + 1) / _WARM_STEPS, (1 - share) / _COOLING
         return self._recipe.learning_rate * min(1.0, rise, fall + _LEAST_RATE)
-
-    def _keeping(self, share: float) -> float:
-        weight = min(1.0, _EARLY_KEEPING + 2 * (1 - _EARLY_KEEPING) * share)
-        return self._recipe.replay_weight * weight
 
     def _step(self, learn: list[Example], keep: list[Example], rate: float, keeping: float) -> None:
         for group in self._optimizer.param_groups:
