@@ -347,3 +347,13 @@ def test_the_command_lists_shows_checks_copies_and_drops(mos: MOS, tmp_path: Pat
     assert "no adapter" in eve.stderr
     assert memos(path, *ann, "adapters", "drop", made).returncode == 0
     assert mos.adapters(user="ann")[0].state == "withdrawn"
+
+
+def test_how_the_tokenizer_was_last_called_is_not_who_the_model_is(
+    mos: MOS, parts: tuple[Any, Any]
+) -> None:
+    fill(mos, FACTS)
+    made = distil(mos).adapters[0]
+    parts[1](["a", "b c d"], padding=True, padding_side="left", truncation=True, max_length=2)
+    with mos.adapted(model="tiny", query=asked(FACTS[0]), user="ann") as given:
+        assert given.rows[0].adapter == made

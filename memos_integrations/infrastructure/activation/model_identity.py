@@ -31,6 +31,8 @@ _ABOUT_FILES = frozenset({"_name_or_path", "transformers_version", "dtype", "tor
 """Of the configuration: where it was read from, and what the identity names by itself."""
 _ACTIVATED = "ALoraLinearVariant"
 """peft's class for a LoRA that computes the base up to its invocation tokens."""
+_OF_ONE_CALL = frozenset({"padding", "truncation"})
+"""Of a fast tokenizer: how it was last called. Which ids a text has does not depend on it."""
 _weights: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()
 """Model -> what its parameters looked like when they were hashed, and the hash."""
 
@@ -133,7 +135,8 @@ def _added(base: Any) -> frozenset[int]:
 def _tokenizer_digest(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        return hashlib.sha256(backend.to_str().encode()).hexdigest()
+        said = json.loads(backend.to_str())
+        return _of_json({name: said[name] for name in said if name not in _OF_ONE_CALL})
     if not hasattr(tokenizer, "get_vocab"):
         raise InvalidInput("tokenizer must be a transformers tokenizer")
     return _of_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
