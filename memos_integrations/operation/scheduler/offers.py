@@ -76,11 +76,11 @@ def choose_form(
     if not kept:
         return Choice(None, tuple(f"{o.form}: {refused[n]}" for n, o in enumerate(offers)))
     taken = min(kept, key=lambda n: (*_price(kept[n]), n))
-    why = [
+    told = [
         f"{o.form}: {refused.get(n) or _said(o, kept[taken], taken=n == taken)}"
         for n, o in enumerate(offers)
     ]
-    return Choice(kept[taken], tuple(why))
+    return Choice(kept[taken], tuple(told))
 
 
 def _barred(offer: FormOffer, tokens: int | None, seconds: float | None) -> str | None:
