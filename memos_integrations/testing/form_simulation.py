@@ -17,9 +17,10 @@ from typing import Literal, TypeAlias
 
 from memos_integrations.cube.usage import MICROS, Form, UsageRecord, heated
 from memos_integrations.operation.scheduler.budget import Budget
-from memos_integrations.operation.scheduler.cube_use import Asks, CubeUse, cube_uses
+from memos_integrations.operation.scheduler.cube_use import CubeUse, cube_uses
 from memos_integrations.operation.scheduler.decision import Spending
 from memos_integrations.operation.scheduler.placement import (
+    Asks,
     Held,
     Host,
     Key,

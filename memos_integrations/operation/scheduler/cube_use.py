@@ -13,19 +13,12 @@ from itertools import groupby
 
 from memos_integrations.cube.usage import MICROS, UsageRecord, cooled
 from memos_integrations.operation.scheduler.forms import TRUSTED
+from memos_integrations.operation.scheduler.placement import Asks
 
 LN2 = math.log(2.0)
 """A heat of H stands for a steady rate of H ln 2 reads in a half-life, so that many are expected
 until it has halved."""
 _SETTLING_SECONDS = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Asks:
-    """How often a cube was read from, decayed as the heat of a memory is."""
-
-    heat: float
-    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,10 @@ import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from memos_integrations.cube.usage import Form
 from memos_integrations.operation.scheduler.budget import NOTHING, Allowance
-
-if TYPE_CHECKING:
-    from memos_integrations.operation.scheduler.cube_use import Asks
 
 Step: TypeAlias = Literal["promote", "refresh", "demote", "stay"]
 """``refresh``: the form stays and what is new or changed is built into it."""
@@ -26,6 +23,14 @@ Key: TypeAlias = tuple[int, str]
 
 DAY = 86_400.0
 _MOST_DOUBLINGS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """How often a cube was read from, decayed as the heat of a memory is."""
+
+    heat: float
+    at: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from memos_integrations.infrastructure.vault import cube_forms
 from memos_integrations.infrastructure.vault.cube_forms import Decided, Made
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
-from memos_integrations.operation.scheduler.cube_use import Asks
 from memos_integrations.operation.scheduler.placement import (
     NOWHERE,
+    Asks,
     CubeFormExecutor,
     Held,
     Host,
