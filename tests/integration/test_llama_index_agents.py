@@ -409,7 +409,8 @@ def test_a_bad_session_or_limit_is_refused_when_the_memory_is_made(mos: Counting
         MemOSMemory.from_defaults()
 
 
-ON_A_MOS = sorted(set(llama_index_memos.__all__) - {"MemOSLLM", "memory_resource", "served_options"})
+_NO_ROOMS = {"MemOSLLM", "memory_resource", "served_options"}
+ON_A_MOS = sorted(set(llama_index_memos.__all__) - _NO_ROOMS)
 
 
 @pytest.mark.parametrize("name", ON_A_MOS)
