@@ -191,7 +191,7 @@ def find(held: Rows, items: Rows) -> NDArray[np.int64]:
     if not size or not len(items):
         return np.full(len(items), -1, np.int64)
     if held[-1] - held[0] == size - 1:  # no gaps, as in the one cube of a file
-        at = items - held[0]
+        at: NDArray[np.int64] = items - held[0]
         if at.view(np.uint64).max() < size:  # below 0 is beyond all as well
             return at
         return np.where((at >= 0) & (at < size), at, -1)

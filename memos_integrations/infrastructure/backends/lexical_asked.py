@@ -5,8 +5,9 @@ Made by the lexical snapshot, which keeps it for the arms and signals that ask i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from memos_integrations.infrastructure.backends.postings import (
     DISTINCT,
     Floats,
     Hits,
+    Ints,
     Postings,
     by_word,
     gains_of,
@@ -28,14 +30,40 @@ from memos_integrations.infrastructure.backends.postings import (
 )
 from memos_integrations.infrastructure.backends.words import tokens
 
-if TYPE_CHECKING:
-    from memos_integrations.infrastructure.backends.lexical_snapshot import Snapshot
+
+class Looked(Protocol):
+    """The snapshot that is asked: what a question needs of it."""
+
+    @property
+    def terms(self) -> int: ...
+    @property
+    def base(self) -> Ints: ...
+    @property
+    def lines(self) -> Ints: ...
+    @property
+    def tail(self) -> Ints: ...
+    @property
+    def sorted_tail(self) -> Postings | None: ...
+    @property
+    def slots(self) -> Rows: ...
+    @property
+    def alive(self) -> NDArray[np.bool_]: ...
+    @property
+    def live(self) -> int: ...
+    @property
+    def norm(self) -> NDArray[np.float64]: ...
+    @property
+    def buried(self) -> NDArray[np.int64]: ...
+    def numbers_of(self, words: Iterable[str], /) -> Rows: ...
+    def bounds(self, terms: Rows, /) -> tuple[Rows, Rows]: ...
+    def gains(self, low: int, high: int, /) -> Floats: ...
+    def where_lines(self, slots: Rows, /) -> tuple[slice | Rows, Rows]: ...
 
 
 class Asked:
     """A question looked up in one snapshot; kept, as the arms and signals ask it in turn."""
 
-    def __init__(self, shot: Snapshot, query: str) -> None:
+    def __init__(self, shot: Looked, query: str) -> None:
         self.query = query
         self._shot = shot
         self.terms = shot.numbers_of(dict.fromkeys(tokens(query)))
@@ -58,14 +86,16 @@ class Asked:
     def numbers(self) -> NDArray[np.integer]:
         """Of each term of the cube: its place among the question's words, from 1; 0 for none."""
         words = len(self.terms)
-        numbers = np.zeros(self._shot.terms + 1, np.int16 if words < 2**15 - 1 else np.int32)
+        kind = np.int16 if words < 2**15 - 1 else np.int32
+        numbers: NDArray[np.integer] = np.zeros(self._shot.terms + 1, kind)
         numbers[self.terms] = np.arange(1, words + 1)
-        return numbers[:-1]
+        found: NDArray[np.integer] = numbers[:-1]
+        return found
 
     @cached_property
     def _tail(self) -> Hits:
         """What of the tail holds words of the question: slots, words, counts."""
-        shot, kept = self._shot, self._shot.kept.tail
+        shot, kept = self._shot, self._shot.sorted_tail
         if kept is not None:
             return kept.hits(*kept.bounds(self.terms))
         places, numbers = by_word(self.numbers.take(shot.tail[0]))
@@ -73,7 +103,7 @@ class Asked:
 
     @property
     def _tail_counts(self) -> Rows:
-        kept = self._shot.kept.tail
+        kept = self._shot.sorted_tail
         if kept is None:
             return np.bincount(self._tail[1], minlength=len(self.terms))
         low, high = kept.bounds(self.terms)

@@ -93,6 +93,11 @@ class Snapshot:
         """The lines that the base does not hold yet."""
         return self.lines[:, self.base.shape[1] :]
 
+    @property
+    def sorted_tail(self) -> Postings | None:
+        """The tail's lines by term; ``None`` until a second question is asked."""
+        return self.kept.tail
+
     def search(self, query: str, *, limit: int, within: Rows | None) -> list[Proposal]:
         slots, shares = self.nearest(query, limit=limit, within=within)
         items, versions = self.slots[:LENGTH, slots].tolist()

@@ -71,8 +71,10 @@ def assigned(
     whose = {shard: _whose(iids, rights) for shard, iids in held.items()}
     found: dict[int, int] = {}
     for iid in wanted:
-        shard = members.get(iid)
-        if shard is None or whose[shard] != rights[iid]:
+        kept = members.get(iid)
+        if kept is not None and whose[kept] == rights[iid]:
+            shard = kept
+        else:
             shard = _with_room(rights[iid], held, whose, most)
             if iid in members:
                 held[members[iid]].remove(iid)
