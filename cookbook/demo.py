@@ -1,6 +1,7 @@
 """The main job on a real conversation: remember, answer, correct, go back, share, forget, prove.
+Then an agent with a small model of its own, whose memory goes from text to cache to weights.
 
-    python cookbook/demo.py [--input FILE] [--ask "..."] [--model openai:gpt-5-mini]
+    python cookbook/demo.py [--input FILE] [--ask "..."] [--model openai:gpt-5-mini] [--no-forms]
 
 Nothing is left behind unless ``--db`` names a file. Without ``--model`` no language model is
 used and none is needed: answers are quotes from memory.
@@ -104,6 +105,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", help="a LangChain chat model, such as openai:gpt-5-mini")
     parser.add_argument("--db", type=Path, help="keep the memory in this file")
     parser.add_argument("--no-embed", action="store_true", help="find memories by words alone")
+    parser.add_argument(
+        "--no-forms", action="store_true", help="leave out the agent with a model of its own"
+    )
     return parser.parse_args(argv)
 
 
@@ -126,6 +130,8 @@ def _tell(args: argparse.Namespace, report: Report, model: Any) -> None:
         _opening(demo, args)
         for section in (_remember, _ask, _correction, _yesterday, _sharing, _forget, _proof):
             section(demo)
+        if not args.no_forms:
+            _forms(report)
         report.gap()
         where = f"The memory is kept in {args.db}." if args.db else "The memory was temporary."
         report.note(f"{where} Try --ask, --input and --db: see README.md.")
@@ -433,6 +439,17 @@ def _proof(demo: Demo) -> None:
     )
     stale = demo.mos.count(user=demo.user, cube=digest_cube(demo.user), filter={"stale": True})
     report.say("stale", f"{many(stale, 'digest')} left to be made anew")
+
+
+def _forms(report: Report) -> None:
+    """Memory as text, cache and weights, where the libraries for it are installed."""
+    try:
+        from demo_forms import three_forms  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        report.gap()
+        report.note(f"Three forms: left out, as this needs the extra parametric ({error}).")
+        return
+    three_forms(report)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def sample(
 ) -> tuple[str, Path]:
     """What the demo prints for its sample, on one line, and the folder it worked in."""
     folder = tmp_path_factory.mktemp("demo")
-    without = ["--no-embed"] if request.param == "words only" else []
+    without = ["--no-embed", "--no-forms"] if request.param == "words only" else []
     env = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "graphs")]),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -47,7 +47,7 @@ def sample(
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -71,7 +71,7 @@ class Demo:
         self._main = main
 
     def __call__(self, *arguments: str, model: Any = None) -> Run:
-        code = self._main(["--no-embed", *arguments], model=model)
+        code = self._main(["--no-embed", "--no-forms", *arguments], model=model)
         printed = self._capsys.readouterr().out
         return Run(code, printed, " ".join(printed.split()))
 
@@ -150,6 +150,26 @@ def test_demo_ends_with_a_verified_audit_and_a_sound_file(sample: tuple[str, Pat
     told = section(sample[0], "Prove")
     assert "lines, intact; head" in told
     assert "events: sound" in told
+
+
+def test_demo_shows_one_agent_with_its_memory_in_three_forms(
+    sample: tuple[str, Path], request: pytest.FixtureRequest
+) -> None:
+    if request.node.callspec.params["sample"] == "words only":
+        assert "Three forms" not in sample[0]
+        return
+    told = section(sample[0], "Three forms")
+    text, cache, weights = (
+        int(told.partition(f"{form} ")[2].partition(" tokens")[0].rpartition(" ")[2])
+        for form in ("as text", "as a cache", "as weights")
+    )
+    assert text > 4 * cache > 8 * weights
+    assert "published: 24 facts" in told
+    assert told.count("passed: ") == 6
+    assert "the base answers" in told.partition("elsewhere")[2].partition("corrected")[0]
+    assert "muvunetro (1 memories found, and no adapter" in told.partition("answer ")[2]
+    assert "with 1 cache made of it; its words are found in 0 places" in told
+    assert "check sound" in told
 
 
 def test_demo_says_how_it_searches_and_answers(
