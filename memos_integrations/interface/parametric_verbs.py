@@ -86,6 +86,7 @@ class ParametricVerbs(TaskVerbs):
                 _default_forms() if forms is None else forms,
                 line=lambda item: control.sub(parted, written(item)),
                 heading=HEADING if line is None else "",
+                plain=lambda text: control.sub(parted, text),
             )
         )
 

@@ -37,6 +37,8 @@ class Teaching:
     """A memory as it stands in a prompt."""
     heading: str = ""
     """What stands above memories in a prompt."""
+    plain: Callable[[str], str] = str
+    """Any text as it is written into a prompt, its control tokens parted."""
 
     def memory(self, items: Sequence[MemoryItem]) -> str:
         """The memories as the part of a prompt before the question; empty for none."""
@@ -80,8 +82,11 @@ def kind_of(model: str) -> str:
 
 
 def lesson_of(item: MemoryItem, teaching: Teaching, forms: QuestionForms) -> Lesson | None:
-    """The memory as a lesson, its last question form held out; ``None`` with too few of them."""
-    asked = tuple(dict.fromkeys(forms(item)))
+    """The memory as a lesson, its last question form held out; ``None`` with too few of them.
+
+    Questions quote the memory, or a model wrote them: they command no more than its words do.
+    """
+    asked = tuple(dict.fromkeys(teaching.plain(each) for each in forms(item)))
     if len(asked) < MIN_FORMS:
         return None
     return Lesson(item.id, item.version, teaching.line(item), asked[:-1], asked[-1])
