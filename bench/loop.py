@@ -1,4 +1,4 @@
-"""``python -m bench.loop FIXTURE [--quick] [--svg FILE]``: text, KV-caches, adapters, or the loop.
+"""``python -m bench.loop [--quick] [--svg FILE]``: text, KV-caches, adapters, or the loop.
 
 A seeded trace of questions over people's profiles, with interests that rise and fall, sweeps,
 corrections and questions about others, put to one small trained model in four ways: the profile as
@@ -9,7 +9,6 @@ on. All forwards and trainings are real, on one thread; the arms take turns in b
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +34,6 @@ _HEADS = (
 )
 
 
-def fixture_folder() -> Path:
-    """Where the fixture lies unless it is named."""
-    beside = Path(__file__).parents[2] / "shared" / "fixtures"
-    return Path(os.environ.get("MEMOS_FIXTURES", beside)) / "tinyfacts"
-
-
 def found_by_search(happenings: Trace) -> tuple[list[bool], float]:
     """For each event whether a search of the asker's memories names what is asked for; and what
     these searches took in processor seconds. The same for all arms."""
@@ -60,11 +53,11 @@ def found_by_search(happenings: Trace) -> tuple[list[bool], float]:
 
 
 def play(
-    kinds: Sequence[type[Arm]], fixture: Path, happenings: Trace, found: Sequence[bool]
+    kinds: Sequence[type[Arm]], happenings: Trace, found: Sequence[bool]
 ) -> tuple[list[Arm], list[list[float]]]:
     """The arms after the trace, and the model seconds of each after every block."""
-    world = World.of(fixture)
-    arms = [kind(fixture, world, happenings) for kind in kinds]
+    world = World.invented()
+    arms = [kind(world, happenings) for kind in kinds]
     curves: list[list[float]] = [[arm.spent.model] for arm in arms]
     for start in range(0, len(happenings.events), _BLOCK):
         block = happenings.events[start : start + _BLOCK]
@@ -111,7 +104,6 @@ def show(arms: Sequence[Arm], searched: float) -> None:
 
 def main(
     *,
-    fixture: Path | None = None,
     quick: bool = False,
     seed: int = 1,
     svg: Path | None = None,
@@ -119,8 +111,7 @@ def main(
 ) -> list[Arm]:
     """Play the trace, print the table, draw the curves where ``svg`` names a file."""
     torch.set_num_threads(1)
-    where = fixture or fixture_folder()
-    world = World.of(where)
+    world = World.invented()
     people, questions = (8, 1_000) if quick else (60, 10_000)
     happenings = trace(
         world,
@@ -133,7 +124,7 @@ def main(
     )
     found, searched = found_by_search(happenings)
     kinds: list[type[Arm]] = [Arm, Cached, *([Adapted] if adapters else []), Looped]
-    arms, curves = play(kinds, where, happenings, found)
+    arms, curves = play(kinds, happenings, found)
     try:
         print(f"{happenings.questions} questions over {people} profiles of four memories\n")
         show(arms, searched)
@@ -148,14 +139,12 @@ def main(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
-    parser.add_argument("fixture", type=Path, nargs="?", help="the folder tinyfacts")
     parser.add_argument("--quick", action="store_true", help="1,000 questions over 8 profiles")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the seconds into this file")
     parser.add_argument("--without-adapters", action="store_true", help="leave that arm out")
     parser.add_argument("--seed", type=int, default=1, help="of the trace")
     given = parser.parse_args()
     main(
-        fixture=given.fixture,
         quick=given.quick,
         seed=given.seed,
         svg=given.svg,

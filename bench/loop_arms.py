@@ -12,13 +12,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bench.loop_world import Event, Trace, World, fact_in, forms_of, rendering
+from cookbook import tiny_world
 from memos_integrations import MOS, Settings
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.cube.usage import Form
@@ -42,11 +41,10 @@ SETTINGS = Settings(
 
 
 class Metered:
-    """The fixture model with a count of the processor seconds inside its forward passes."""
+    """The small model with a count of the processor seconds inside its forward passes."""
 
-    def __init__(self, fixture: Path) -> None:
-        self.tokenizer: Any = PreTrainedTokenizerFast.from_pretrained(fixture / "tok")
-        self.model: Any = AutoModelForCausalLM.from_pretrained(fixture / "model").eval()
+    def __init__(self) -> None:
+        self.model, self.tokenizer = tiny_world.load()
         self.seconds = 0.0
         self.passes = 0
         forward = self.model.forward
@@ -105,8 +103,8 @@ class Arm:
 
     name = "always text"
 
-    def __init__(self, fixture: Path, world: World, trace: Trace) -> None:
-        self.metered, self.world, self.trace = Metered(fixture), world, trace
+    def __init__(self, world: World, trace: Trace) -> None:
+        self.metered, self.world, self.trace = Metered(), world, trace
         self.clock = ManualClock()
         self.mos = MOS(None, embedder=None, clock=self.clock, settings=SETTINGS)
         self.spent = Spent()
@@ -185,8 +183,8 @@ class Cached(Arm):
 class Hosting(Arm):
     """An arm whose memory hosts the model, for the background."""
 
-    def __init__(self, fixture: Path, world: World, trace: Trace) -> None:
-        super().__init__(fixture, world, trace)
+    def __init__(self, world: World, trace: Trace) -> None:
+        super().__init__(world, trace)
         known = [world.asked(name, rel, 0) for name, rel, _ in world.known()]
         self.mos.host_model(
             NAME,
@@ -224,8 +222,8 @@ class Adapted(Hosting):
     patience = 10
     """Blocks between two looks at what is to be learnt again: a training is dear."""
 
-    def __init__(self, fixture: Path, world: World, trace: Trace) -> None:
-        super().__init__(fixture, world, trace)
+    def __init__(self, world: World, trace: Trace) -> None:
+        super().__init__(world, trace)
         self._waited = 0
         with self._building():
             self.mos.distil(model=NAME, user="team")
@@ -258,8 +256,8 @@ class Looped(Hosting):
 
     name = "the loop"
 
-    def __init__(self, fixture: Path, world: World, trace: Trace) -> None:
-        super().__init__(fixture, world, trace)
+    def __init__(self, world: World, trace: Trace) -> None:
+        super().__init__(world, trace)
         self.form: dict[str, Form] = {}
         self.moves: list[tuple[int, str, str]] = []
         self.taken: dict[Form, int] = {}

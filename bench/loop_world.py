@@ -1,22 +1,22 @@
 """The world of ``bench.loop``: people with profiles, who asks what when, what is corrected.
 
-The names, facts and wordings are those of the fixture model ``tinyfacts``; which of them holds of
+The names, facts and wordings are those of the cookbook's invented world; which of them holds of
 whom is drawn from a seed. A cube is one person's profile: four memories, each with one fact of
 another kind (home, job, pet, food) among seventy words of talk that the model's tokenizer does not
-know. The fixture reads such a context as well as a short one (.95); five facts of any kinds it
+know. Its model reads such a context as well as a short one (.95); five facts of any kinds it
 reads at .61, so larger cubes would say nothing about forms.
 """
 
 from __future__ import annotations
 
 import random
-import runpy
 from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
+
+from cookbook import tiny_world
 
 Kind: TypeAlias = Literal["ask", "scan", "elsewhere", "correct"]
 
@@ -30,36 +30,36 @@ _TALK_WORDS = 70
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Names and ways of saying things, as the fixture has them."""
+    """Names and ways of saying things, as the cookbook's invented world has them."""
 
-    names: Mapping[str, Any]
+    names: tuple[str, ...]
+    """Of people about whom the model knows nothing."""
+    values: Mapping[str, Sequence[str]]
+    known: Sequence[tuple[str, str, str]]
+    """What the model knows by itself."""
 
     @classmethod
-    def of(cls, fixture: Path) -> World:
-        return cls(runpy.run_path(str(fixture / "train_world.py"), run_name="world"))
+    def invented(cls) -> World:
+        made = tiny_world.the_world()
+        return cls(tuple(made.names[150:]), made.values, made.known)
 
     @property
     def relations(self) -> list[str]:
-        return list(self.names["RELS"])
+        return list(tiny_world.RELATIONS)
 
     def value(self, dice: random.Random, relation: str) -> str:
-        return str(dice.choice(self.names["VALS"][relation]))
+        return str(dice.choice(self.values[relation]))
 
     def stated(self, person: str, relation: str, value: str, wording: int) -> str:
-        return str(self.names["stmt"](person, relation, value, wording))
+        return f"{tiny_world.statement((person, relation, value), wording)} ."
 
     def asked(self, person: str, relation: str, wording: int) -> str:
         """The question alone, as a person would put it."""
-        whole = str(self.names["ques"](person, relation, wording))
-        return whole.removeprefix("question : ").removesuffix(" ? answer :")
-
-    def known(self) -> list[tuple[str, str, str]]:
-        """What the model knows by itself."""
-        return [(name, rel, value) for (name, rel), value in self.names["base"].items()]
+        return tiny_world.question((person, relation, ""), wording)
 
 
 def rendering(memory: str, question: str) -> str:
-    """The prompts that the fixture was trained on."""
+    """The prompts that the model was trained on."""
     return (
         f"<s> {memory} question : {question} ? answer :"
         if memory
@@ -108,7 +108,7 @@ def trace(
 ) -> Trace:
     """A seeded run: interests that rise and fall, sweeps, corrections, questions about others."""
     dice = random.Random(seed)
-    names = tuple(dice.sample(world.names["FREE"], people))
+    names = tuple(dice.sample(world.names, people))
     facts = [{r: world.value(dice, r) for r in world.relations} for _ in names]
     memories = tuple(
         {r: memory(world, dice, name, r, each[r]) for r in world.relations}
@@ -117,7 +117,7 @@ def trace(
     weights = list(accumulate(1 / (rank + 1) ** skew for rank in range(people)))
     order = list(range(people))
     dice.shuffle(order)
-    known = world.known()
+    known = world.known
     events: list[Event] = []
     asked = 0
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import runpy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra activation")
 transformers = pytest.importorskip("transformers", reason="needs the extra activation")
 
+from cookbook import tiny_world  # noqa: E402
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import InvalidInput  # noqa: E402
 from memos_integrations.infrastructure.activation import blend, compose  # noqa: E402
@@ -299,27 +297,12 @@ def test_an_unknown_composition_is_refused(mos: MOS) -> None:
 
 # -- what it costs in answers: a model that reads facts ---------------------------------------
 
-FIXTURE = (
-    Path(os.environ.get("MEMOS_FIXTURES", Path(__file__).parents[3] / "shared" / "fixtures"))
-    / "tinyfacts"
-)
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The fixture's own words for its facts: names, relations, values, statements, questions."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # it makes a folder when it is read
-    return runpy.run_path(str(FIXTURE / "train_world.py"), run_name="world")
-
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FIXTURE.is_dir(), reason="the model that reads facts is not here")
 @pytest.mark.parametrize(("cubes", "facts"), [(2, 1), (2, 2), (4, 1)])
-def test_joined_cubes_answer_within_two_points_of_the_whole_text(
-    cubes: int, facts: int, world: dict[str, Any]
-) -> None:
-    model = T.AutoModelForCausalLM.from_pretrained(FIXTURE / "model").eval()
-    tokenizer = T.PreTrainedTokenizerFast.from_pretrained(FIXTURE / "tok")
+def test_joined_cubes_answer_within_two_points_of_the_whole_text(cubes: int, facts: int) -> None:
+    model, tokenizer = tiny_world.load()
+    world = tiny_world.the_world()
     rng, questions = random.Random(17), 1_000
     whole = linked = blended = 0
 
@@ -329,14 +312,16 @@ def test_joined_cubes_answer_within_two_points_of_the_whole_text(
     lead = ids("<s>")
     for _ in range(questions):
         known = [
-            (name, relation, rng.choice(world["VALS"][relation]))
-            for name in rng.sample(world["FREE"], cubes * facts)
-            for relation in [rng.choice(list(world["RELS"]))]
+            (name, relation, rng.choice(world.values[relation]))
+            for name in rng.sample(world.names[150:], cubes * facts)
+            for relation in [rng.choice(list(tiny_world.RELATIONS))]
         ]
-        said = [world["stmt"](*fact, rng.randrange(3)) for fact in known]
+        said = [f"{tiny_world.statement(fact, rng.randrange(3))} ." for fact in known]
         texts = [ids(" ".join(said[n * facts : (n + 1) * facts])) for n in range(cubes)]
         name, relation, value = rng.choice(known)
-        question = ids(world["ques"](name, relation, rng.randrange(2)))
+        wording = rng.randrange(2)
+        asked = tiny_world.question((name, relation, value), wording)
+        question = ids(f"question : {asked} ? answer :")
         kept = [compose.encode(model, [*lead, *each], identity=ID)[0] for each in texts]
         rng.shuffle(kept)
         done = compose.linked(model, kept, question, lead=len(lead), link_tokens=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,14 @@ import pytest
 pytest.importorskip("torch", reason="needs the activation extra")
 pytest.importorskip("peft", reason="needs the parametric extra")
 
-BESIDE = Path(__file__).parents[3] / "shared" / "fixtures"
-FIXTURE = Path(os.environ.get("MEMOS_FIXTURES", BESIDE)) / "tinyfacts"
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(not FIXTURE.is_dir(), reason="needs the fixture model tinyfacts")
 def test_the_loop_costs_the_model_far_less_than_text_and_answers_as_well(tmp_path: Path) -> None:
     from bench.loop import main
 
     drawn = tmp_path / "loop.svg"
-    arms = main(fixture=FIXTURE, quick=True, adapters=False, svg=drawn)
+    arms = main(quick=True, adapters=False, svg=drawn)
     text, cached, loop = (arm.spent for arm in arms)
     assert text.asked == cached.asked == loop.asked >= 1_000
     assert loop.accuracy >= text.accuracy - 0.01
