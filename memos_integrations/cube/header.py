@@ -71,6 +71,9 @@ class Relation(StrEnum):
     PART_OF = "part_of"
     MENTIONS = "mentions"
     FOLLOWS = "follows"
+    REPLACES = "replaces"
+    """A correction and the words that were archived for it: neither is erased without the other.
+    Only ``correct`` draws it."""
 
 
 class Link(BaseModel):

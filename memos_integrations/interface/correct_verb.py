@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from memos_integrations.cube.acl import Trust
 from memos_integrations.cube.errors import InvalidInput
-from memos_integrations.cube.header import Origin
+from memos_integrations.cube.header import Origin, Relation
 from memos_integrations.cube.ops import AddOp, ArchiveOp, Replayable, UpdateOp
 from memos_integrations.cube.outcomes import AddResult, Changed
 from memos_integrations.infrastructure.vault.rows import Stored
@@ -55,7 +55,8 @@ class CorrectVerb(Writes):
         What a model had inferred gets a new version. What a person, a tool, the web or an import
         said keeps its words and is archived: an update would lend the model the trust of whoever
         said them. The model's words stand in its place, marked as inferred, with the same tags
-        and type, and seen by no more people and for no longer. ``update`` is for people.
+        and type, and seen by no more people and for no longer. An erase of one of the two takes the
+        other along. ``update`` is for people.
         Raises ``NotFound`` or ``AccessDenied`` for a memory the asker may not see or change.
         """
         clean_reason(reason)
@@ -80,7 +81,9 @@ class CorrectVerb(Writes):
         add = AddOp(scope.cube, (said,), reason=step.reason)
         done = executor.execute(tx, [add, ArchiveOp(old.id, step.reason)])
         made = _made(done[0])
-        tx.keep_hidden(old, tx.numbers([made])[made][0])
+        iid, cid = tx.numbers([made])[made]
+        tx.keep_hidden(old, iid)
+        tx.link_rows(cid, iid, Relation.REPLACES, old.iid, old.version)
         return done
 
     def _said(self, scope: Scope, old: Stored, text: str) -> Replayable:

@@ -39,7 +39,8 @@ class Receipt:
     kept: tuple[str, ...]
     """Under legal hold; untouched."""
     not_allowed: int
-    """Memories and records of that source or subject which the asker has no admin rights on."""
+    """Memories and records of that source or subject, and memories that what is gone had
+    corrected, which the asker has no admin rights on."""
     revived: tuple[str, ...]
     """Sources of an erased merge that stand on their own again."""
     counts: dict[str, int]
@@ -107,7 +108,8 @@ class EraseVerb(Verbs):
     ) -> Receipt:
         """Remove a memory, everything of a source, or everything of a person, for good.
 
-        Goes along: what was merged into it, everything derived from it, copies in forks. Records
+        Goes along: what was merged into it, everything derived from it, copies in forks, a model's
+        correction of it and what it was a correction of. Records
         go with their subject, and with the conversation they belong to (``source="session:..."``).
         Legal holds are kept and named in the receipt. Needs admin rights on each memory; a subject
         is erased by that user or by an admin of the tenant.
@@ -167,7 +169,7 @@ class EraseVerb(Verbs):
             names = self._forget_subject(tx, subject, reason)
             taken = replace(taken, counts=taken.counts | names)
         line = self._audit(tx, plan.take, named, reason)
-        return _Done(named, taken, asked.not_allowed, line)
+        return _Done(named, taken, asked.not_allowed + plan.not_allowed, line)
 
     def _audit(self, tx: Transaction, rows: Sequence[Stored], named: ErasePlan, reason: str) -> int:
         """A line in the log of every cube that lost something; the number of the last.

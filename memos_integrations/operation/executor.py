@@ -255,6 +255,9 @@ class Executor:
         target = tx.item(op.target, Permission.READ)
         if source.iid == target.iid:
             raise InvalidInput("a memory cannot be linked to itself")
+        if op.relation == Relation.REPLACES:
+            # An erase follows it both ways, so it says what happened and is nobody's to claim.
+            raise InvalidInput("what replaces a memory is linked to it by correct alone")
         if source.state == State.FROZEN:
             raise ItemFrozen("link" if isinstance(op, LinkOp) else "unlink", source.id)
         if op.relation == Relation.DERIVED_FROM and source.owner != tx.principal.name:

@@ -12,6 +12,7 @@ from memos_integrations import MOS, Settings
 from memos_integrations.cube.errors import (
     AccessDenied,
     IdempotencyConflict,
+    InvalidInput,
     ItemFrozen,
     NotFound,
 )
@@ -114,3 +115,87 @@ def test_what_is_quarantined_stays_so_in_a_models_words(mos: MOS) -> None:
     made = mos.correct(said, RIGHT, user="maya")
     assert mos.search("Lyon", user="maya") == []
     assert mos.get(made.id, user="maya").header.quarantined
+
+
+# -- both halves of what was corrected -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asked", ["said", "made"])
+def test_an_erase_of_either_half_takes_both_and_their_copies(mos: MOS, asked: str) -> None:
+    said = mos.add("My PIN is 481516.", user="maya").id
+    mos.create_cube("teams/t", user="maya")
+    copied = mos.add("My code is 7731.", user="maya", cube="teams/t").id
+    mos.fork("teams/before", cube="teams/t", user="maya")
+    again = mos.correct(copied, "The code is 7732.", user="maya", cube="teams/t").id
+    mos.fork("teams/after", cube="teams/t", user="maya")
+    made = mos.correct(said, "The PIN is 481517.", user="maya").id
+    receipt = mos.erase({"said": said, "made": made}[asked], user="maya")
+    assert (set(receipt.erased), receipt.not_allowed) == ({said, made}, 0)
+    for gone in (said, made):
+        with pytest.raises(NotFound):
+            mos.get(gone, user="maya")
+    receipt = mos.erase({"said": copied, "made": again}[asked], user="maya")
+    assert len(receipt.erased) == 5
+    for cube in ("teams/t", "teams/before", "teams/after"):
+        assert mos.list(user="maya", cube=cube) == []
+
+
+def test_a_half_in_a_fork_takes_its_other_half_there(mos: MOS) -> None:
+    mos.create_cube("teams/t", user="maya")
+    said = mos.add("My code is 7731.", user="maya", cube="teams/t").id
+    mos.fork("teams/fork", cube="teams/t", user="maya")
+    [copy] = mos.list(user="maya", cube="teams/fork")
+    made = mos.correct(copy.id, "The code is 7732.", user="maya", cube="teams/fork").id
+    assert set(mos.erase(made, user="maya", cube="teams/fork").erased) == {made, copy.id}
+    assert mos.get(said, user="maya", cube="teams/t").text == "My code is 7731."
+
+
+def test_what_a_correction_stood_for_and_is_not_its_authors_to_erase_is_told(mos: MOS) -> None:
+    mos.create_cube("teams/t", user="maya")
+    mos.share(to="ben", cube="teams/t", permission="write", user="maya")
+    said = mos.add("My desk is 9.", user="maya", cube="teams/t").id
+    made = mos.correct(said, "Maya's desk is 10.", user="ben").id  # into his own home
+    receipt = mos.erase(made, user="ben")
+    assert (receipt.erased, receipt.kept, receipt.not_allowed) == ((made,), (), 1)
+    assert mos.get(said, user="maya", cube="teams/t").text == "My desk is 9."
+    more = mos.add("My room is 3.", user="maya", cube="teams/t").id
+    theirs = mos.correct(more, "Maya's room is 4.", user="ben").id
+    assert mos.erase(more, user="maya", cube="teams/t").erased == (more,)  # what she may see
+    with pytest.raises(NotFound):
+        mos.get(theirs, user="ben")
+
+
+def test_what_is_held_is_kept_and_named(mos: MOS) -> None:
+    said = mos.add("I live in Porto.", user="maya").id
+    made = mos.correct(said, RIGHT, user="maya").id
+    mos.activate(said, user="maya")
+    mos.freeze(said, reason="a hold", user="maya")
+    receipt = mos.erase(made, user="maya")
+    assert (receipt.erased, receipt.kept) == ((made,), (said,))
+
+
+def test_a_correction_is_not_stale_because_what_it_replaces_is_archived(mos: MOS) -> None:
+    said = mos.add("I live in Porto.", user="maya").id
+    made = mos.correct(said, RIGHT, user="maya").id
+    assert not mos.get(made, user="maya").header.stale
+    [link] = mos.links(made, user="maya")
+    assert (link.source, link.relation, link.target) == (made, "replaces", said)
+
+
+def test_nobody_says_of_a_memory_that_it_replaces_another(mos: MOS) -> None:
+    one, two = (mos.add(text, user="maya").id for text in ("One.", "Two."))
+    with pytest.raises(InvalidInput, match="correct alone"):
+        mos.link(one, "replaces", two, user="maya")
+    made = mos.correct(one, "Three.", user="maya").id
+    with pytest.raises(InvalidInput, match="correct alone"):
+        mos.unlink(made, "replaces", one, user="maya")
+
+
+def test_the_link_goes_along_with_a_dump(mos: MOS, tmp_path: Path) -> None:
+    said = mos.add("I live in Porto.", user="maya").id
+    mos.correct(said, RIGHT, user="maya")
+    mos.dump(tmp_path / "a.mem", user="maya")
+    with MOS(tmp_path / "n.db", embedder=None, settings=Settings(worker=False)) as other:
+        other.load(tmp_path / "a.mem", user="maya")
+        [now] = [item for item in other.list(user="maya") if item.text == RIGHT]
+        assert len(other.erase(now.id, user="maya").erased) == 2

@@ -34,13 +34,16 @@ class ErasePlan:
     """Under legal hold: left untouched, named in the receipt."""
     revived: tuple[Stored, ...]
     """Sources of an erased merge that were not asked to go: they stand on their own again."""
+    not_allowed: int = 0
+    """What an erased correction stands in place of and the principal may read, not erase."""
 
 
 def plan(tx: Transaction, asked: Sequence[int]) -> ErasePlan:
     """Everything that must go with these item rows so that the words are gone.
 
     Taken along: what was merged or folded into them, as far as the principal holds admin rights on
-    it, everything derived from them, and copies in forks; each with what hangs on it in turn.
+    it, everything derived from them, copies in forks, corrections of them and, where the principal
+    holds admin rights on it, what they correct; each with what hangs on it in turn.
     """
     taken = _closure(tx, _with_parts(tx, asked))
     rows = current(tx, sorted(taken))
@@ -55,6 +58,7 @@ def plan(tx: Transaction, asked: Sequence[int]) -> ErasePlan:
             for row in _merged_into(tx, [t.iid for t in take])
             if row.iid not in taken and row.state == State.MERGED
         ),
+        not_allowed=len(_held_by(tx, _corrected(tx, taken) - taken)),
     )
 
 
@@ -78,7 +82,7 @@ def _closure(tx: Transaction, items: set[int]) -> set[int]:
     while new:
         ids = json.dumps(sorted(new))
         derived = tx.execute(
-            "SELECT source FROM edge WHERE relation = 'derived_from' "
+            "SELECT source FROM edge WHERE relation IN ('derived_from', 'replaces') "
             "AND target IN (SELECT value FROM json_each(?))",
             (ids,),
         ).fetchall()
@@ -86,9 +90,27 @@ def _closure(tx: Transaction, items: set[int]) -> set[int]:
             "SELECT iid FROM item WHERE fork_origin IN (SELECT value FROM json_each(?))", (ids,)
         ).fetchall()
         answers = borrowing(tx, new)
-        new = ({int(n) for (n,) in derived + copies} | set(answers)) - found
+        before = _held_by(tx, _corrected(tx, new) - found, Permission.ADMIN)
+        new = ({int(n) for (n,) in derived + copies} | set(answers) | before) - found
         found |= new
     return found
+
+
+def _corrected(tx: Transaction, items: Iterable[int]) -> set[int]:
+    """The rows in whose place these stand, as the words of a model."""
+    rows = tx.execute(
+        "SELECT target FROM edge WHERE relation = 'replaces' "
+        "AND source IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(items)),),
+    ).fetchall()
+    return {int(n) for (n,) in rows}
+
+
+def _held_by(tx: Transaction, items: Iterable[int], need: Permission = Permission.READ) -> set[int]:
+    """Those of these rows on which the principal has the right."""
+    rows = current(tx, sorted(items))
+    seen = tx.governed(need).items([row.iid for row in rows], cids={row.cid for row in rows})
+    return {row.iid for row in seen}
 
 
 def _merged_into(tx: Transaction, items: Sequence[int]) -> list[Stored]:
