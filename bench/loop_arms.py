@@ -185,7 +185,7 @@ class Hosting(Arm):
 
     def __init__(self, world: World, trace: Trace) -> None:
         super().__init__(world, trace)
-        known = [world.asked(name, rel, 0) for name, rel, _ in world.known()]
+        known = [world.asked(name, rel, 0) for name, rel, _ in world.known]
         self.mos.host_model(
             NAME,
             self.metered.model,
