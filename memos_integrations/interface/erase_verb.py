@@ -13,7 +13,7 @@ from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import clean_name, from_micros, home_path
 from memos_integrations.infrastructure.backends.embedders import CachedEmbedder
 from memos_integrations.infrastructure.governance.audit import AuditEntry
-from memos_integrations.infrastructure.vault import erase, records
+from memos_integrations.infrastructure.vault import erase, erased_names, records
 from memos_integrations.infrastructure.vault.erase import ErasePlan
 from memos_integrations.infrastructure.vault.rows import Stored
 from memos_integrations.infrastructure.vault.scrub import Scan
@@ -68,6 +68,7 @@ _NOT_COVERED = (
     "backups, file-system snapshots and copies of the file made earlier",
     "cubes dumped to archives or loaded elsewhere, adapters exported",
     "what others wrote down of a person, unless an admin erases that person",
+    "a name inside a longer text of a cube's info, and in the audit line of the erase itself",
     "the audit log keeps ids and hashes, never content",
 )
 
@@ -254,7 +255,7 @@ class EraseVerb(Verbs):
     def _forget_subject(self, tx: Transaction, subject: str, reason: str) -> dict[str, int]:
         tenant = tx.principal.tenant
         home = home_path(user=subject, agent=None)
-        counts = erase.forget_name(tx, subject, tenant=tenant, home=home)
+        counts = erased_names.forget_name(tx, subject, tenant=tenant, home=home)
         log = self._rooms.vault.audit_log
         lines = log.naming(tx.execute, tenant=tenant, actor=f"user:{subject}")
         if lines:
