@@ -6,7 +6,7 @@ question is searched as any other is, so nobody is answered from what a search w
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow
 from memos_integrations.infrastructure.vault.rows import to_item
+from memos_integrations.interface.adapter_candidates import Serving, candidate, sources_in
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.parametric_verbs import ParametricVerbs
 from memos_integrations.interface.reads import Reads, check_query
@@ -28,8 +29,6 @@ from memos_integrations.operation.transform.routing import Bar, Candidate, Route
 from memos_integrations.operation.transform.teaching import Teaching, lesson_of
 
 _MOST_QUESTIONS = 1_000
-_NEAR = ("cosine", "own_words", "sentence")
-"""Signals that tell closeness in meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,9 @@ class AdaptedVerb(Reads, ParametricVerbs):
 
         Of the ``k`` memories found for a question those above the ``bar`` are answers. An adapter
         is active only where they are among its sources and the asker may read all of these; at
-        most one a question. What it does not hold stands in the prompt as text, as does what was
+        most one a question, and of a named session, an agent beside a user or a ``filter`` only
+        where all of these pass it; a question about "me" is answered from weights by what the
+        asker said alone. What it does not hold stands in the prompt as text, as does what was
         corrected since. A question about anything else gets the base alone, bitwise, and no text.
         Each row tells why. ``turns`` is the conversation of which ``query``, one question then, is
         the last: it is written whole, and the adapter is active from its last invocation on.
@@ -112,15 +113,20 @@ class AdaptedVerb(Reads, ParametricVerbs):
             bank = self._rooms.adapters.bank(model)
             found = [self._find(scope, q, filter, k, self._instant) for q in questions]
             asked = [self._candidates(scope, rows) for rows in found]
-            usable, sources = self._serving(scope, teaching, bank.base, asked)
-            routes = self._routes(
-                model, list(zip(questions, asked, strict=True)), usable, sources, bar
+            serving = self._serving(
+                scope,
+                model,
+                sources_in(asked),
+                where=filter,
+                fits=lambda row: row.base == bank.base,
             )
+            self._rooms.adapters.forget()
+            routes = self._routes(model, list(zip(questions, asked, strict=True)), serving, bar)
             rows = [
                 row_of(q, r, f, scope) for q, r, f in zip(questions, routes, found, strict=True)
             ]
             prompts = [prompt_tokens(teaching, row.items, turns or row.query) for row in rows]
-            keys = [None if r.adapter is None else usable[r.adapter].key for r in routes]
+            keys = [None if r.adapter is None else serving.rows[r.adapter].key for r in routes]
             inputs = bank.rows_inputs(list(zip(prompts, keys, strict=True)))
             self._tell(scope, routes, found)
             yield Adapted(bank.model, inputs, tuple(rows))
@@ -166,44 +172,55 @@ class AdaptedVerb(Reads, ParametricVerbs):
         return tuple(Claim(seen[r.item], r.question, r.answer, r.expected, r.agrees) for r in found)
 
     def _serving(
-        self, scope: Scope, teaching: Teaching, base: str, asked: Sequence[Sequence[Candidate]]
-    ) -> tuple[dict[str, AdapterRow], dict[str, set[int]]]:
-        """The adapters of this very model that hold something of what was found and that the asker
-        may use, with their sources."""
-        name = teaching.hosted.name
-        items = sources_in(asked)
+        self,
+        scope: Scope,
+        model: str,
+        items: Collection[int],
+        *,
+        where: Where,
+        fits: Callable[[AdapterRow], bool],
+    ) -> Serving:
+        """The adapters that hold something of what was found and that the asker may use."""
+        asked = scope.where(where)
         with self._reading(scope, action="adapted") as reading:
-            rows = adapters.usable(reading.connection, reading.asking, model=name, items=items)
-            usable = {row.id: row for row in rows if row.base == base}
+            rows = adapters.usable(reading.connection, reading.asking, model=model, items=items)
+            usable = {row.id: row for row in rows if fits(row)}
             sources = adapters.source_rows(reading.connection, list(usable))
-        self._rooms.adapters.forget()
-        return usable, sources
+            if asked is None:
+                return Serving(usable, sources, frozenset())
+            every, cids = sorted(set[int]().union(*sources.values())), {row.cid for row in rows}
+            passing = reading.governed.items(every, cids=cids, pick="searchable", where=asked)
+        inside = {row.iid for row in passing}
+        return Serving(
+            usable, sources, frozenset(n for n, of in sources.items() if not of <= inside)
+        )
 
     def _candidates(self, scope: Scope, found: Sequence[Found]) -> list[Candidate]:
         with self._rooms.vault.readers.snapshot() as connection:
             drawn = adapters.drawn_from(connection, [each.row.iid for each in found])
         embeds = self._rooms.embedder is not None
-        return [_candidate(each, scope, drawn, embeds=embeds) for each in found]
+        return [candidate(each, scope.principal, drawn, embeds=embeds) for each in found]
 
     def _routes(
         self,
         model: str,
         asked: Sequence[tuple[str, Sequence[Candidate]]],
-        usable: Mapping[str, AdapterRow],
-        sources: dict[str, set[int]],
+        serving: Serving,
         bar: Bar | None,
     ) -> list[Route]:
         """The route of each question, its adapter attached; text stands in where one is broken."""
-        most = self._rooms.settings.resident_adapters
+        most, sources = self._rooms.settings.resident_adapters, serving.sources
         while True:
-            routes = [choose(q, found, sources, bar=bar) for q, found in asked]
+            routes = [
+                choose(q, found, sources, bar=bar, outside=serving.outside) for q, found in asked
+            ]
             wanted = {route.adapter for route in routes if route.adapter is not None}
             if len(wanted) > most:
                 raise InvalidInput(
                     f"{len(wanted)} adapters are needed, and {most} fit beside the model: "
                     "ask fewer at once"
                 )
-            broken = {w for w in wanted if not self._rooms.adapters.attach(model, usable[w])}
+            broken = {w for w in wanted if not self._rooms.adapters.attach(model, serving.rows[w])}
             if not broken:
                 return routes
             sources = {name: rows for name, rows in sources.items() if name not in broken}
@@ -211,22 +228,22 @@ class AdaptedVerb(Reads, ParametricVerbs):
     def _tell(
         self, scope: Scope, routes: Sequence[Route], found: Sequence[Sequence[Found]]
     ) -> None:
-        """Record what was shown: as text, or through the weights."""
+        """Record what was shown, as text or through the weights, and by which adapters: these hold
+        more than what was found."""
         rows = {
             each.row.iid: each.row
             for route, hits in zip(routes, found, strict=True)
             for each in hits
             if each.row.iid in (*route.text, *route.covered)
         }
-        vault = self._rooms.vault
-        vault.shown(scope.principal, "adapted", list(rows.values()), cubes=scope.cubes)
-
-
-def sources_in(asked: Sequence[Sequence[Candidate]]) -> set[int]:
-    """The item rows that an adapter must be made of to be asked for."""
-    every = [each for found in asked for each in found]
-    restated = {each.restates for each in every if each.restates is not None}
-    return {each.row for each in every} | restated
+        used = sorted({route.adapter for route in routes if route.adapter is not None})
+        self._rooms.vault.shown(
+            scope.principal,
+            "adapted",
+            list(rows.values()),
+            cubes=scope.cubes,
+            extra={"adapter": " ".join(used)} if used else None,
+        )
 
 
 def prompt_tokens(
@@ -253,19 +270,6 @@ def _questions(query: object, turns: Sequence[Turn] | None) -> list[str]:
     for each in (*given, *(turn["content"] for turn in turns or ())):
         check_query(each, 1)
     return [str(each) for each in given]
-
-
-def _candidate(found: Found, scope: Scope, drawn: Mapping[int, int], *, embeds: bool) -> Candidate:
-    said = {signal.name: signal.value for signal in found.terms}
-    return Candidate(
-        row=found.row.iid,
-        text=to_item(found.row, scope.principal).text,
-        score=found.score,
-        near=max(said.get(name, 0.0) for name in _NEAR) if embeds else None,
-        words=said.get("words", 0.0),
-        restates=drawn.get(found.row.iid),
-        called=found.row.speaker or "",
-    )
 
 
 def row_of(question: str, route: Route, found: Sequence[Found], scope: Scope) -> AdaptedRow:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.interface.adapted_verb import (
     AdaptedRow,
     AdaptedVerb,
     check_bar,
     row_of,
-    sources_in,
 )
+from memos_integrations.interface.adapter_candidates import sources_in
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.reads import check_query
 from memos_integrations.interface.scope import CubeName, Where
@@ -53,11 +52,13 @@ class RoutedVerb(AdaptedVerb):
         scope = self._scope(user, agent, session, cube)
         found = self._find(scope, query, filter, k, self._instant)
         asked = self._candidates(scope, found)
-        items = sources_in([asked])
-        with self._reading(scope, action="routed") as reading:
-            rows = adapters.usable(reading.connection, reading.asking, model=model, items=items)
-            ids = [row.id for row in rows if among is None or row.id in among]
-            sources = adapters.source_rows(reading.connection, ids)
-        route = choose(query, asked, sources, bar=bar)
+        serving = self._serving(
+            scope,
+            model,
+            sources_in([asked]),
+            where=filter,
+            fits=lambda row: among is None or row.id in among,
+        )
+        route = choose(query, asked, serving.sources, bar=bar, outside=serving.outside)
         self._tell(scope, [route], [found])
         return row_of(query, route, found, scope)

@@ -13,6 +13,7 @@ pytest.importorskip("peft", reason="needs the extra parametric")
 
 from memos_integrations import MOS, Settings  # noqa: E402
 from memos_integrations.cube.errors import Conflict, InvalidInput  # noqa: E402
+from memos_integrations.operation.transform.teaching import lesson_of  # noqa: E402
 from tests.integration.hosted_parts import host, learn, the_world, untaught  # noqa: E402
 
 torch.set_num_threads(1)
@@ -73,6 +74,65 @@ def test_what_is_routed_is_in_the_log_and_counts_as_used(mos: MOS, adapter: str)
     mos.flush()
     lines = [line for line in mos.audit(user="maya") if line.action == "adapted"]
     assert [line.items for line in lines] == [(memory(mos, 0),)]
+
+
+def test_an_adapter_holding_more_than_the_scope_named_gives_way_to_text(mos: MOS) -> None:
+    told = {"agent": "bot", "session": "s1", "tags": ["x"]}
+    inside = mos.add(f"{WORDS[0]} !", user="maya", **told).id
+    whole = learn(mos, inside, memory(mos, 1))
+    scopes: list[dict[str, Any]] = [
+        {"session": "s1"},
+        {"agent": "bot"},
+        {"filter": {"tags": {"contains": "x"}}},
+    ]
+    for scope in scopes:
+        row = mos.routed(LEARNT, model="tiny", user="maya", **scope)
+        assert (row.adapter, [item.id for item in row.items]) == (None, [inside])
+        assert "session, agent or filter" in row.why
+        with mos.adapted(model="tiny", query=LEARNT, user="maya", **scope) as given:
+            assert given.rows == (row,)
+    part = learn(mos, inside)
+    for scope in scopes:
+        assert mos.routed(LEARNT, model="tiny", user="maya", **scope).adapter == part
+    assert mos.routed(LEARNT, model="tiny", among=[whole], user="maya").adapter == whole
+
+
+def test_what_somebody_says_of_themselves_is_nobody_elses_answer(mos: MOS) -> None:
+    mos.create_cube("projects/team", user="olga")
+    for name in ("maya", "bob"):
+        mos.share(cube="projects/team", to=f"user:{name}", permission="write", user="olga")
+    home = mos.add("I live in Paris.", user="maya", cube="projects/team").id
+    made = learn(mos, home, cube="projects/team")
+    about: dict[str, Any] = {"model": "tiny", "cube": "projects/team"}
+    assert mos.routed("Where do I live?", user="maya", **about).adapter == made
+    row = mos.routed("Where do I live?", user="bob", **about)
+    assert (row.adapter, row.learnt, [item.id for item in row.items]) == (None, (), [home])
+    assert "others than the asker" in row.why
+    assert mos.routed("Who has said: live in Paris?", user="bob", **about).adapter == made
+
+
+def test_the_log_names_the_adapter_whose_other_memories_answered_too(
+    mos: MOS, adapter: str
+) -> None:
+    for question in (LEARNT, TOLD):
+        mos.routed(question, model="tiny", user="maya")
+    mos.flush()
+    lines = [line for line in mos.audit(user="maya") if line.action == "adapted"]
+    assert sorted(str(line.extra.get("adapter")) for line in lines) == sorted([adapter, "None"])
+
+
+def test_a_question_form_gives_no_commands(mos: MOS) -> None:
+    hostile = mos.add("Zed</s> lives in Oslo", user="maya").id
+    made = learn(mos, hostile)
+
+    def forms(item: Any) -> list[str]:
+        return [f"{word} {item.text.partition(' ')[0]}" for word in ("who", "where", "what")]
+
+    (claim,) = mos.claims(made, forms=forms, user="maya")
+    lesson = lesson_of(claim.item, mos._rooms.adapters.teaching("tiny"), forms)
+    assert lesson is not None
+    said = (claim.question, lesson.statement, lesson.held_out, *lesson.questions)
+    assert all("Zed" in each and "</s>" not in each for each in said)
 
 
 def test_nothing_asked_gets_the_base(mos: MOS, adapter: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from memos_integrations.operation.transform.routing import (
     Bar,
     Candidate,
+    asks_of_asker,
     choose,
     names_in,
     passes,
@@ -99,6 +100,40 @@ def test_a_fact_is_covered_by_an_adapter_of_the_memory_it_restates() -> None:
 def test_equal_adapters_are_chosen_by_name() -> None:
     both = {"b": {1}, "a": {1}}
     assert choose("where does Maya live?", [MAYA], both).adapter == "a"
+
+
+@pytest.mark.parametrize(
+    ("question", "personal"),
+    [
+        ("Where do I live?", True),
+        ("what's my sister's name?", True),
+        ("Where did we go, and who paid for us?", True),
+        ("I\u2019m allergic to what?", True),
+        ("\u6211\u4f4f\u5728\u54ea\u91cc\uff1f", True),  # where do I live
+        ("\u739b\u96c5\u4f4f\u5728\u54ea\u91cc\uff1f", False),  # where does Maya live
+        ("Who governs the US?", False),
+        ("where does Imeus live?", False),
+    ],
+)
+def test_a_question_about_whoever_asks_is_known(question: str, personal: bool) -> None:
+    assert asks_of_asker(question) is personal
+
+
+def test_weights_answer_about_me_only_with_what_i_said() -> None:
+    mine, theirs = found(1, "I live in Rome."), found(2, "I live in Berlin.", own=False)
+    assert choose("where do I live?", [mine], {"a": {1}}).adapter == "a"
+    assert choose("where do I live?", [mine, theirs], {"a": {1, 2}}).text == (1, 2)
+    route = choose("where do I live?", [mine, theirs], {"a": {1}, "b": {2}})
+    assert (route.adapter, route.covered, route.text) == ("a", (1,), (2,))
+    assert choose("who does live in Berlin?", [theirs], {"a": {2}}).adapter == "a"
+
+
+def test_an_adapter_that_holds_more_than_was_asked_about_does_not_serve() -> None:
+    route = choose("where does Maya live?", [MAYA], {"a": {1}, "b": {1, 2}}, outside={"a"})
+    assert route.adapter == "b"
+    route = choose("where does Maya live?", [MAYA], {"a": {1, 2}}, outside={"a"})
+    assert (route.adapter, route.text) == (None, (1,))
+    assert "leaves out" in route.why
 
 
 # -- shards ---------------------------------------------------------------------------------------

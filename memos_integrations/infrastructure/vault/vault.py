@@ -13,7 +13,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -375,6 +375,7 @@ class MemVault:
         cubes: Sequence[str] = (),
         reason: str = "",
         used: bool = True,
+        extra: Mapping[str, str | int] | None = None,
     ) -> None:
         """Record that the principal was shown these items: usage and audit, in a later batch.
 
@@ -388,7 +389,7 @@ class MemVault:
         if self._audit_reads:
             for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
                 items = tuple(row.id for row in rows if row.path == cube)
-                self._traces.read(_read_entry(principal, action, cube, items, reason))
+                self._traces.read(_read_entry(principal, action, cube, items, reason, extra))
 
     def refused(self, principal: Principal, action: str, error: AccessDenied | NotFound) -> None:
         """Audit a denial at once; a lookup of something that never existed is none."""
@@ -476,7 +477,12 @@ def _home_of(tx: Transaction, items: Sequence[str]) -> str | None:
 
 
 def _read_entry(
-    principal: Principal, action: str, cube: str, items: tuple[str, ...], reason: str
+    principal: Principal,
+    action: str,
+    cube: str,
+    items: tuple[str, ...],
+    reason: str,
+    extra: Mapping[str, str | int] | None,
 ) -> AuditEntry:
     return AuditEntry(
         tenant=principal.tenant,
@@ -488,6 +494,7 @@ def _read_entry(
         reason=reason,
         agent=principal.agent,
         session=principal.session,
+        extra=dict(extra or {}),
     )
 
 

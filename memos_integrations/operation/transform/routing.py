@@ -28,6 +28,8 @@ class Candidate:
     """The item row whose words it restates."""
     called: str = ""
     """Who said it."""
+    own: bool = True
+    """Whether it was said by the one who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,14 @@ def choose(
     *,
     bar: Bar | None = None,
     names: Collection[str] | None = None,
+    outside: Collection[str] = (),
 ) -> Route:
     """The route of a question. ``adapters`` are those that may be used, with their sources.
 
     ``names`` are what the question names, where that is known; by default the words that begin
-    with a capital, but for those that open a sentence.
+    with a capital, but for those that open a sentence. ``outside`` are adapters that hold more
+    than was asked about. A question about "me" is whoever's that asks it: weights, which tell
+    nobody from another, answer it only with what the asker said.
     """
     asked = names_in(question) if names is None else set(names)
     answers = [each for each in found if passes(each, asked, bar or Bar())]
@@ -80,11 +85,15 @@ def choose(
         best = f"; the best of {len(found)} scored {found[0].score:.2f}" if found else ""
         told = f" of {', '.join(sorted(asked))}" if asked else ""
         return Route(None, (), (), f"no memory{told} reaches the bar{best}: the base answers")
-    chosen = _heaviest(answers, adapters)
-    sources = adapters[chosen] if chosen is not None else ()
-    covered = tuple(e.row for e in answers if e.row in sources or e.restates in sources)
+    refused = _refused(answers, adapters, outside, personal=asks_of_asker(question))
+    chosen = _heaviest(answers, {n: rows for n, rows in adapters.items() if n not in refused})
+    if chosen is None:
+        told = next(iter(refused.values()), "no adapter that may be used holds them")
+        why = f"{len(answers)} memories found, and {told}: they stand in the prompt as text"
+        return Route(None, tuple(each.row for each in answers), (), why)
+    covered = tuple(each.row for each in _held(answers, adapters[chosen]))
     text = tuple(each.row for each in answers if each.row not in covered)
-    return Route(chosen, text, covered, _why(answers, chosen, covered, text))
+    return Route(chosen, text, covered, _why(answers, covered, text))
 
 
 def passes(found: Candidate, names: Collection[str], bar: Bar) -> bool:
@@ -112,25 +121,45 @@ def names_in(question: str) -> set[str]:
     return found
 
 
+def asks_of_asker(question: str) -> bool:
+    """Whether it asks about the one who asks it: "Where do I live?"."""
+    words = (word for word in re.findall(r"[^\W_]+", question) if word != "US")
+    return any(w.casefold() in _FIRST_PERSON or _CHINESE_I.search(w) for w in words)
+
+
+def _refused(
+    answers: Sequence[Candidate],
+    adapters: Mapping[str, Collection[int]],
+    outside: Collection[str],
+    *,
+    personal: bool,
+) -> dict[str, str]:
+    """Adapters that hold answers and still do not serve, by name, and why."""
+    found: dict[str, str] = {}
+    for name, sources in sorted(adapters.items()):
+        held = _held(answers, sources)
+        if held and name in outside:
+            found[name] = "an adapter of them holds what the session, agent or filter leaves out"
+        elif personal and not all(each.own for each in held):
+            found[name] = "an adapter of them holds what others than the asker say of themselves"
+    return found
+
+
+def _held(answers: Sequence[Candidate], sources: Collection[int]) -> list[Candidate]:
+    return [each for each in answers if each.row in sources or each.restates in sources]
+
+
 def _heaviest(answers: Sequence[Candidate], adapters: Mapping[str, Collection[int]]) -> str | None:
     """The adapter that most of what was found speaks for; of equal ones the first by name."""
     weight = {
-        name: sum(e.score for e in answers if e.row in sources or e.restates in sources)
+        name: sum(each.score for each in _held(answers, sources))
         for name, sources in adapters.items()
     }
     best = max(sorted(weight), key=lambda name: weight[name], default=None)
     return best if best is not None and weight[best] > 0 else None
 
 
-def _why(
-    answers: Sequence[Candidate],
-    chosen: str | None,
-    covered: Sequence[int],
-    text: Sequence[int],
-) -> str:
-    if chosen is None:
-        told = f"{len(answers)} memories found, and no adapter that may be used holds them"
-        return f"{told}: they stand in the prompt as text"
+def _why(answers: Sequence[Candidate], covered: Sequence[int], text: Sequence[int]) -> str:
     told = f"{len(covered)} of {len(answers)} memories found are learnt by this adapter"
     return f"{told}; {len(text)} stand in the prompt as text" if text else told
 
@@ -139,4 +168,8 @@ def _words(text: str) -> list[str]:
     return [word.casefold() for word in re.findall(r"[^\W_]+", text)]
 
 
+_FIRST_PERSON = frozenset(
+    ("i", "me", "my", "mine", "myself", "we", "us", "our", "ours", "ourselves")
+)
+_CHINESE_I = re.compile("[我俺咱]")
 _NO_NAMES = frozenset(("i", "i'm", "i've", "i'd", "i'll", "i\u2019m"))
