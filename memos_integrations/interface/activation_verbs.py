@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.activation.identity import tagged_digest
 from memos_integrations.infrastructure.vault import artifacts
 from memos_integrations.infrastructure.vault.artifacts import Source
-from memos_integrations.infrastructure.vault.rows import to_item
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import render
 from memos_integrations.interface.reads import check_query
 from memos_integrations.interface.scope import CubeName, Where
 from memos_integrations.interface.standing import sources_of
+from memos_integrations.operation.transform.cube_reading import Memories, memories_in
 from memos_integrations.operation.transform.prompt import (
     Question,
     Turn,
@@ -34,6 +33,7 @@ from memos_integrations.operation.transform.prompt import (
     prompt_of,
     said_before,
 )
+from memos_integrations.operation.transform.shown_apart import cubes_apart
 
 if TYPE_CHECKING:
     from memos_integrations.operation.transform.conversation import Conversation
@@ -115,16 +115,17 @@ class ActivationVerbs(Verbs):
         keeper, here = self._at(model, tokenizer, composition)
         from memos_integrations.operation.transform import prefill as transform  # noqa: PLC0415
 
-        items = self._memories(user, agent, session, cube, filter)
+        since = keeper.place()
+        memories = self._memories(user, agent, session, cube, filter)
+        here, items = here.over(memories), memories.items
         keep: Callable[[Sequence[int]], int] = _kept_nothing
         if composition == "exact":
             text = memory_text(items, control_tokens(tokenizer))
             prompt = prompt_of(tokenizer, text, query, rendering=rendering)
-            here = here.within({item.cube for item in items})
             if conversation is None or turns is None:
                 done = transform.prefill(keeper, here, prompt, sources_in(items))
             else:
-                talk = _talk(keeper, here, items, self._scope(user, agent).principal, conversation)
+                talk = _talk(keeper, here, memories, conversation, since)
                 said = said_before(tokenizer, text, turns, prompt.tokens, rendering=rendering)
                 done = talk.prefill(prompt, said)
                 if here.model is model:  # what an adapter computes is not kept for the base
@@ -158,7 +159,7 @@ class ActivationVerbs(Verbs):
         session: str | None,
         cube: CubeName | Sequence[CubeName] | None,
         given: Where,
-    ) -> tuple[MemoryItem, ...]:
+    ) -> Memories:
         scope = self._scope(user, agent, session, cube)
         where = scope.where(given)
         with self._reading(scope, action="activate") as reading:
@@ -167,14 +168,15 @@ class ActivationVerbs(Verbs):
                 cids=cids, pick="searchable", where=where, limit=_MOST + 1, offset=0
             )
             drawn = sources_of(reading, rows)
+            # What restates the words of another memory is in the prompt by those words already.
+            told = [row for row in rows if row.iid not in drawn]
+            apart = cubes_apart(reading, told)
         if len(rows) > _MOST:
             raise InvalidInput(
                 f"more than {_MOST} memories are no prompt: name a cube, a session or a filter"
             )
         self._rooms.vault.shown(scope.principal, "activate", rows, cubes=scope.cubes)
-        # What restates the words of another memory is in the prompt by those words already.
-        items = [to_item(row, scope.principal) for row in rows if row.iid not in drawn]
-        return tuple(sorted(items, key=lambda item: (item.header.time, item.id)))
+        return memories_in(told, scope.principal, apart)
 
     def _secret(self, tenant: str) -> str:
         """Of the tenant alone, so that equal prompts of two tenants share nothing."""
@@ -208,15 +210,16 @@ def _composed(
 def _talk(
     keeper: Keeper,
     here: At,
-    items: Sequence[MemoryItem],
-    who: Principal,
+    memories: Memories,
     conversation: str,
+    since: int,
 ) -> Conversation:
     """A conversation of whoever asks: the same name said by another is another one."""
     from memos_integrations.operation.transform.conversation import Conversation  # noqa: PLC0415
 
+    who = memories.reader
     name = tagged_digest({"user": who.user, "agent": who.agent, "conversation": conversation})
-    return Conversation(keeper, here, sources_in(items), name)
+    return Conversation(keeper, here, memories.sources, name, since)
 
 
 def _turns(query: Question, conversation: str, composition: str) -> Sequence[Turn]:

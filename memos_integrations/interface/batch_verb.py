@@ -86,7 +86,8 @@ class BatchVerb(ActivationVerbs):
         keeper, here = self._at(model, tokenizer, composition)
         from memos_integrations.operation.transform import batch as transform  # noqa: PLC0415
 
-        items = self._memories(user, agent, session, cube, filter)
+        memories = self._memories(user, agent, session, cube, filter)
+        here, items = here.over(memories), memories.items
         batch = _filled(keeper, here, tokenizer, items, queries, rendering, composition)
         shared, rows = batch.shared, batch.questions
         yield ActivatedBatch(
@@ -124,7 +125,7 @@ def _filled(
     if composition == "exact":
         text = memory_text(items, control)
         prompts = [prompt_of(tokenizer, text, each, rendering=rendering) for each in queries]
-        return batched(keeper, here.within({i.cube for i in items}), prompts, sources_in(items))
+        return batched(keeper, here, prompts, sources_in(items))
     cubes = by_cube(items)
     texts = [memory_text(each, control) for each in cubes.values()]
     parts = [parts_of(tokenizer, texts, each, rendering=rendering) for each in queries]

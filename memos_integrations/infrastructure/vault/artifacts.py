@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from memos_integrations.cube.events import EventKind
 from memos_integrations.infrastructure.activation.identity import Digest
 from memos_integrations.infrastructure.vault.sql import queries
 from memos_integrations.infrastructure.vault.transaction import Transaction
@@ -164,6 +165,12 @@ def head(connection: sqlite3.Connection) -> int:
     """The place of the newest event in the log: nothing has changed while it stands."""
     (seq,) = connection.execute("SELECT coalesce(max(seq), 0) FROM outbox").fetchone()
     return int(seq)
+
+
+def erased_since(connection: sqlite3.Connection, seq: int) -> bool:
+    """Whether any memory was erased behind that place of the log."""
+    sql = "SELECT 1 FROM outbox WHERE seq > ? AND kind = ? LIMIT 1"
+    return connection.execute(sql, (seq, EventKind.ERASED.value)).fetchone() is not None
 
 
 def salt_of(connection: sqlite3.Connection, tenant: str) -> str | None:

@@ -23,6 +23,7 @@ from memos_integrations.infrastructure.vault.vault import MemVault
 from memos_integrations.operation.scheduler.placement import Placement
 from memos_integrations.operation.transform.caches import Caches
 from memos_integrations.operation.transform.cube_reading import (
+    Memories,
     WriteMemory,
     audit_form,
     cube_row,
@@ -94,7 +95,7 @@ class ActivateStage:
 
         memories = memories_of(self._vault, cube)
         with self._hosted.lock:
-            here = self._at(cube, [item.cube for item in memories.items])
+            here = self._at(cube, memories)
             text = self._write(memories.items, self._hosted.tokenizer)
             rendering = self._hosted.rendering
             prompt = prompt_of(self._hosted.tokenizer, text, "", rendering=rendering)
@@ -107,14 +108,14 @@ class ActivateStage:
         told = {"kept": kept, "tokens": done.cached_tokens + done.computed_tokens}
         return blocks[-1] if kept else None, {**told, "computed": done.computed_tokens}
 
-    def _at(self, cube: CubeRow, cubes: list[str]) -> At:
+    def _at(self, cube: CubeRow, memories: Memories) -> At:
         from memos_integrations.operation.transform import prefill  # noqa: PLC0415
 
         secret = self._vault.maintain(lambda tx: artifacts.make_salt(tx, cube.tenant))
         here = prefill.at(
             self._hosted.model, self._hosted.tokenizer, tenant=cube.tenant, secret=secret
         )
-        return here.within(set(cubes))
+        return here.over(memories)
 
     def _demoted(self, task: Task) -> Callable[[Transaction], str | None]:
         key = self._key(task)

@@ -36,6 +36,8 @@ class Conversation:
     sources: tuple[Source, ...]
     name: Digest
     """Of whoever asks and of the conversation: another asker's has another."""
+    since: int
+    """Place of the log before the memories were read: what an erase behind it meets is not kept."""
 
     def prefill(self, prompt: Prompt, said: int) -> Prefilled:
         """The prompt with its first ``said`` tokens found or computed, in whole blocks."""
@@ -64,10 +66,10 @@ class Conversation:
             return 0
         done.cache.crop(end - done.cache.get_seq_length())
         try:
-            self._keep(done, tokens[:end], blocks)
+            kept = self._keep(done, tokens[:end], blocks)
         except CacheRefused:  # more than one answer, or numbers that are none
             return 0
-        return end
+        return end if kept else 0
 
     def _served(self, prompt: Prompt, hit: Hit, start: int) -> Prefilled:
         there = start + hit.blocks * BLOCK_TOKENS
@@ -92,15 +94,16 @@ class Conversation:
         self._keep(grown, done.tokens[:end], blocks)
         return grown
 
-    def _keep(self, done: Prefilled, tokens: tuple[int, ...], blocks: tuple[Digest, ...]) -> None:
+    def _keep(self, done: Prefilled, tokens: tuple[int, ...], blocks: tuple[Digest, ...]) -> bool:
         kept = codec.keep(done.cache, tokens, identity=self.here.identity)
-        self.keeper.keep(
+        return self.keeper.keep(
             Stored(
                 kept,
                 blocks,
                 self.sources,
                 done.build_seconds,
                 passing=True,
+                since=self.since,
                 tenant=self.here.tenant,
                 architecture=type(self.here.model).__name__,
             )

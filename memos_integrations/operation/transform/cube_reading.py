@@ -16,9 +16,10 @@ from memos_integrations.cube.errors import NotFound
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.artifacts import Source
-from memos_integrations.infrastructure.vault.rows import to_item
+from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.transform.shown_apart import cubes_apart
 
 WriteMemory: TypeAlias = Callable[[Sequence[MemoryItem], Any], str]
 """Memories and a tokenizer -> the memory part of a prompt, as every prompt has it."""
@@ -32,9 +33,16 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """All of a cube that stands in its owner's prompt, in the order of the prompt."""
+    """What stands in the prompt of one reader, in the order of the prompt."""
 
     items: tuple[MemoryItem, ...]
+    reader: Principal
+    apart: frozenset[str]
+    """The cubes of which it holds what not every reader of them is shown."""
+
+    @property
+    def cubes(self) -> tuple[str, ...]:
+        return tuple(sorted({each.cube for each in self.items}))
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -74,11 +82,17 @@ def memories_of(vault: MemVault, cube: CubeRow) -> Memories:
             cids=[cube.cid], pick="searchable", where=None, limit=_MOST + 1, offset=0
         )
         drawn = adapters.drawn_from(reading.connection, [row.iid for row in rows])
+        apart = cubes_apart(reading, [row for row in rows if row.iid not in drawn])
     if len(rows) > _MOST:
         raise NotFound(f"more than {_MOST} memories are no prompt")
     vault.shown(who, "activate", rows, cubes=[cube.path], reason="scheduler", used=False)
-    items = [to_item(row, who) for row in rows if row.iid not in drawn]
-    return Memories(tuple(sorted(items, key=lambda item: (item.header.time, item.id))))
+    return memories_in([row for row in rows if row.iid not in drawn], who, apart)
+
+
+def memories_in(rows: Sequence[Stored], reader: Principal, apart: frozenset[str]) -> Memories:
+    """What ``reader`` is shown of these rows, in the order of their time."""
+    items = sorted((to_item(row, reader) for row in rows), key=lambda it: (it.header.time, it.id))
+    return Memories(tuple(items), reader, apart)
 
 
 def audit_form(tx: Transaction, cube: CubeRow, *, model: str, step: str) -> None:

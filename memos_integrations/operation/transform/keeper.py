@@ -111,15 +111,20 @@ class Keeper:
         there."""
         return self._turns.notes.get(key, "")
 
-    def keep(self, stored: Stored) -> None:
-        """Take it in, where it is worth its bytes."""
+    def keep(self, stored: Stored) -> bool:
+        """Take it in, where it is worth its bytes; whether it is still sound.
+
+        What was made of a memory that has changed meanwhile is refused, and what was said in a
+        conversation wherever something was erased since it was read.
+        """
         flight = self._flight(stored.key)
         if flight is not None and flight.late:
-            return
+            return False
         named = self._devices.on_host(self._named(stored), stored.kept.device)
-        if flight is not None:
+        sound = self._offer(named)
+        if flight is not None and sound:
             flight.made = named
-        self._offer(named)
+        return sound
 
     def used(self, hit: Hit, seconds: float, tenant: str) -> None:
         """Keep account of a prefill that was not needed; write what is used again to disk."""
@@ -187,20 +192,30 @@ class Keeper:
         """The caches of which a device holds a copy."""
         return self._devices.keys()
 
+    def place(self) -> int:
+        """Where the log ends: what is read from now on holds every change up to there."""
+        with self._vault.readers.snapshot() as connection:
+            return artifacts.head(connection)
+
     def forget_stale(self) -> None:
-        """Let go of what was made of memories that have changed since, here and on disk."""
-        held = self._shelf.held()
+        """Let go of what was made of memories that have changed since, here and on disk, and,
+        where any was erased, of all conversations."""
         with self._vault.readers.snapshot() as connection:
             head = artifacts.head(connection)
             if head == self._looked_at:
                 return
+            # Read behind the head: what comes later looks for itself, in _offer.
+            held = self._shelf.held()
             sources = {each for stored in held.values() for each in stored.sources}
             gone = artifacts.stale(connection, sources, now=self._vault.now())
             withdrawn = artifacts.any_withdrawn(connection)
-        stale = [key for key, s in held.items() if any(each.item in gone for each in s.sources)]
-        self._shelf.forget(stale)
-        self._devices.forget(stale)
-        self._uses.forget(stale)
+            passing = any(stored.passing for stored in held.values())
+            erased = passing and artifacts.erased_since(connection, self._looked_at)
+        self._forget(
+            key
+            for key, stored in held.items()
+            if (erased and stored.passing) or any(each.item in gone for each in stored.sources)
+        )
         if withdrawn:
             self._files.discard(None)
         self._looked_at = head
@@ -235,9 +250,30 @@ class Keeper:
         if made is not None and not made.on_disk and flight.is_wanted_elsewhere():
             self._to_disk(made, uses=_TO_DISK_AT, always=True)
 
-    def _offer(self, stored: Stored) -> None:
+    def _offer(self, stored: Stored) -> bool:
+        """Whether its sources still stand; where they do not, nothing is left of it.
+
+        They are looked at once it lies there: a change after that finds it.
+        """
         artifact = Artifact(stored.key, stored.kept.bytes, stored.build_seconds, stored.pinned)
         self._shelf.offer(artifact, stored, stored.serving, time.monotonic())
+        sound = self._is_sound(stored)
+        if not sound:
+            self._forget([stored.key])
+        return sound
+
+    def _is_sound(self, stored: Stored) -> bool:
+        with self._vault.readers.snapshot() as connection:
+            if stored.passing and artifacts.erased_since(connection, stored.since):
+                return False
+            return not artifacts.stale(connection, stored.sources, now=self._vault.now())
+
+    def _forget(self, keys: Iterable[Digest]) -> None:
+        """Let go of these, here and on devices, and of their counts."""
+        going = list(keys)
+        self._shelf.forget(going)
+        self._devices.forget(going)
+        self._uses.forget(going)
 
     def _to_disk(self, stored: Stored, *, uses: int, always: bool = False) -> None:
         done = self._disk.write(stored, uses=uses, always=always)
@@ -246,6 +282,4 @@ class Keeper:
             self._offer(replace(stored, on_disk=True))
         elif done is None:
             # A source went while the file was written: an erase did not know of this file.
-            self._shelf.forget([stored.key])
-            self._devices.forget([stored.key])
-            self._uses.forget([stored.key])
+            self._forget([stored.key])

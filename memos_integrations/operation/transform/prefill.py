@@ -25,6 +25,7 @@ from memos_integrations.infrastructure.activation.identity import (
 from memos_integrations.infrastructure.activation.model_identity import identify, without_adapters
 from memos_integrations.infrastructure.activation.selftest import ensure_restores
 from memos_integrations.infrastructure.vault.artifacts import Source
+from memos_integrations.operation.transform.cube_reading import Memories
 from memos_integrations.operation.transform.keeper import Hit, Keeper, Stored, Wanted
 from memos_integrations.operation.transform.prompt import Prompt
 
@@ -39,15 +40,29 @@ class At:
     secret: str
     """Of the tenant: what makes its keys unlike those of others."""
     cubes: tuple[str, ...] = ()
+    reader: Digest | None = None
+    """Who asks: user and agent."""
+    apart: frozenset[str] = frozenset()
+    """The cubes of which the prompt holds what not every reader of them is shown."""
 
     @property
     def salt(self) -> str:
-        """Part of every key. Who guesses at words of a cube that is not asked for finds nothing
-        computed, so the time of an answer tells nothing."""
-        return tagged_digest({"secret": self.secret, "cubes": "\n".join(sorted(self.cubes))})
+        """Part of every key. Who guesses at words of a cube that is not asked for, or at words of
+        it that are not for every reader, finds nothing computed, so the time of an answer tells
+        nothing."""
+        shared = self.apart.isdisjoint(self.cubes)
+        cubes = "\n".join(sorted(self.cubes))
+        reader = None if shared else self.reader
+        return tagged_digest({"secret": self.secret, "cubes": cubes, "reader": reader})
+
+    def over(self, memories: Memories) -> At:
+        """The same for a prompt of these memories."""
+        who = memories.reader
+        reader = tagged_digest({"user": who.user, "agent": who.agent})
+        return replace(self, cubes=memories.cubes, reader=reader, apart=memories.apart)
 
     def within(self, cubes: Iterable[str]) -> At:
-        """The same for memories of these cubes."""
+        """The same for those of the memories that lie in these cubes."""
         return replace(self, cubes=tuple(cubes))
 
     def wanted(self, blocks: tuple[Digest, ...]) -> Wanted:

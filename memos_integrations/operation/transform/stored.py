@@ -37,6 +37,9 @@ class Stored:
     on_disk: bool = False
     passing: bool = False
     """Of a conversation: superseded by its next turn, so it never goes to disk."""
+    since: int = 0
+    """Of a conversation: the place of the log before it was read. Nobody knows which memories its
+    turns repeat, so any erase behind that place takes it along."""
     tenant: str = ""
     """Whose it is; the keeper knows it from who looked for it."""
     architecture: str = ""
