@@ -33,7 +33,7 @@ from langchain_memos.local_tools import Said, read
 from langchain_memos.local_turns import turns_of
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import Pieces, generate
-from memos_integrations.interface.activation_verbs import Activated, control_tokens
+from memos_integrations.interface.activation_verbs import Activated
 from memos_integrations.interface.local_prompt import LocalPrompt, adapted_prompt, of_cache
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.one_thread import in_one_thread
@@ -222,7 +222,7 @@ class MemOSChatModel(BaseChatModel):
             with self._activated(messages, who, tools) as given:
                 yield of_cache(self.model, given)
             return
-        turns = turns_of(messages, tools=tools, control=control_tokens(self.tokenizer))
+        turns = turns_of(messages, tools=tools, tokenizer=self.tokenizer)
         with adapted_prompt(
             self.mos,
             self.parametric,
@@ -240,7 +240,7 @@ class MemOSChatModel(BaseChatModel):
         return self.mos.activated(
             self.model,
             self.tokenizer,
-            query=turns_of(messages, tools=tools, control=control_tokens(self.tokenizer)),
+            query=turns_of(messages, tools=tools, tokenizer=self.tokenizer),
             cube=self.cube,
             filter=None if thread is None else {"conversation": {"!=": thread}},
             conversation=thread,

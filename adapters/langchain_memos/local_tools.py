@@ -17,7 +17,10 @@ from uuid import uuid4
 from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
+from memos_integrations.interface.activation_verbs import parted
+
 _CALL = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_TAG = re.compile(r"</?tool_call>")
 _TELLING = (
     "You may call tools. For each call write a JSON object with the name of the tool and its "
     'arguments between tags: <tool_call>{"name": ..., "arguments": {...}}</tool_call>\nTools:'
@@ -43,14 +46,22 @@ def telling(tools: Sequence[Mapping[str, Any]]) -> str:
 
 
 def written(message: AIMessage) -> str:
-    """A message of the model as it wrote it, its calls included."""
+    """A message of the model as it wrote it, its calls included.
+
+    A tag inside of one is parted by a joiner that is not seen: it must not end the call.
+    """
     calls = (
-        json.dumps({"name": each["name"], "arguments": each["args"]}) for each in message.tool_calls
+        _untagged(json.dumps({"name": each["name"], "arguments": each["args"]}))
+        for each in message.tool_calls
     )
-    text = str(message.text)
+    text = _untagged(str(message.text))
     return "\n".join(
         [*([text] if text else []), *(f"<tool_call>\n{each}\n</tool_call>" for each in calls)]
     )
+
+
+def _untagged(text: str) -> str:
+    return _TAG.sub(parted, text)
 
 
 def read(text: str) -> Said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from langchain_core.messages import (
 
 from langchain_memos.local_tools import telling, written
 from memos_integrations.cube.errors import InvalidInput
-from memos_integrations.interface.activation_verbs import parted
+from memos_integrations.interface.harmless_turns import harmless_turns
 from memos_integrations.operation.transform.prompt import Turn
 
 _ROLES: Final[dict[type[BaseMessage], str]] = {
@@ -25,33 +24,29 @@ _ROLES: Final[dict[type[BaseMessage], str]] = {
     AIMessage: "assistant",
     ToolMessage: "tool",
 }
-_NO_TOKEN = re.compile(r"(?!)")
 
 
 def turns_of(
     messages: Sequence[BaseMessage],
     *,
     tools: Sequence[Mapping[str, Any]] = (),
-    control: re.Pattern[str] = _NO_TOKEN,
+    tokenizer: Any = None,
 ) -> list[Turn]:
     """The conversation as chat templates take it, its tools told in the system turn.
 
-    What ``control`` finds in the words of people and tools is parted by a joiner that is not seen:
-    they must not be able to end their own turn. Raises ``InvalidInput`` for other kinds.
+    Control tokens of the ``tokenizer`` are parted by a joiner that is not seen, whoever said them:
+    nobody must be able to end their own turn. Raises ``InvalidInput`` for other kinds.
     """
-    turns = [Turn(role=_role(each), content=_content(each, control)) for each in messages]
-    if not tools:
-        return turns
-    leading = turns[:1] if turns and turns[0]["role"] == "system" else []
-    system = "\n\n".join([*(each["content"] for each in leading), telling(tools)])
-    return [Turn(role="system", content=system), *turns[len(leading) :]]
+    turns = [Turn(role=_role(each), content=_content(each)) for each in messages]
+    if tools:
+        leading = turns[:1] if turns and turns[0]["role"] == "system" else []
+        system = "\n\n".join([*(each["content"] for each in leading), telling(tools)])
+        turns = [Turn(role="system", content=system), *turns[len(leading) :]]
+    return turns if tokenizer is None else harmless_turns(turns, tokenizer)
 
 
-def _content(message: BaseMessage, control: re.Pattern[str]) -> str:
-    if isinstance(message, AIMessage):
-        return written(message)
-    text = str(message.text)
-    return text if isinstance(message, SystemMessage) else control.sub(parted, text)
+def _content(message: BaseMessage) -> str:
+    return written(message) if isinstance(message, AIMessage) else str(message.text)
 
 
 def _role(message: BaseMessage) -> str:

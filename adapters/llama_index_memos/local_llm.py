@@ -31,6 +31,7 @@ from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.activation.generation import Pieces, generate
 from memos_integrations.interface.activation_verbs import Activated
 from memos_integrations.interface.asker import Asker
+from memos_integrations.interface.harmless_turns import harmless_turns
 from memos_integrations.interface.local_prompt import LocalPrompt, adapted_prompt, of_cache
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.one_thread import in_one_thread
@@ -114,7 +115,7 @@ class MemOSLLM(CustomLLM):
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """The answer to a prompt that stands behind the memories."""
-        text, told = self._answer(prompt, kwargs)
+        text, told = self._answer(self._asked(prompt), kwargs)
         return CompletionResponse(text=text, additional_kwargs=told)
 
     @llm_completion_callback()
@@ -124,13 +125,13 @@ class MemOSLLM(CustomLLM):
         """The same, piece by piece."""
         return (
             CompletionResponse(text=text, delta=piece, additional_kwargs=told)
-            for text, piece, told in self._pieces(prompt, kwargs)
+            for text, piece, told in self._pieces(self._asked(prompt), kwargs)
         )
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """The answer to a conversation that stands behind the memories."""
-        text, told = self._answer(_turns(messages), kwargs)
+        text, told = self._answer(_turns(messages, self._tokenizer), kwargs)
         return ChatResponse(message=_assistant(text), additional_kwargs=told)
 
     @llm_chat_callback()
@@ -138,7 +139,7 @@ class MemOSLLM(CustomLLM):
         """The same, piece by piece."""
         return (
             ChatResponse(message=_assistant(text), delta=piece, additional_kwargs=told)
-            for text, piece, told in self._pieces(_turns(messages), kwargs)
+            for text, piece, told in self._pieces(_turns(messages, self._tokenizer), kwargs)
         )
 
     @llm_completion_callback()
@@ -152,6 +153,13 @@ class MemOSLLM(CustomLLM):
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """As ``chat``, in a thread."""
         return await asyncio.to_thread(self.chat, messages, **kwargs)
+
+    def _asked(self, prompt: str) -> str:
+        """A prompt that becomes a turn of the chat template must not end it."""
+        if not getattr(self._tokenizer, "chat_template", None):
+            return prompt
+        [turn] = harmless_turns([Turn(role="user", content=prompt)], self._tokenizer)
+        return turn["content"]
 
     def _answer(self, asked: Question, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         with self._prompted(asked) as prompt:
@@ -213,8 +221,9 @@ class MemOSLLM(CustomLLM):
         return {"max_new_tokens": self.max_new_tokens, **self.options, **given}
 
 
-def _turns(messages: Sequence[ChatMessage]) -> list[Turn]:
-    return [Turn(role=_role(each), content=each.content or "") for each in messages]
+def _turns(messages: Sequence[ChatMessage], tokenizer: Any) -> list[Turn]:
+    said = [Turn(role=_role(each), content=each.content or "") for each in messages]
+    return harmless_turns(said, tokenizer)
 
 
 def _role(message: ChatMessage) -> str:
