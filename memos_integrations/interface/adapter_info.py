@@ -12,6 +12,7 @@ from memos_integrations.infrastructure.parametric.recipe import Figures
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow, AdapterState
 from memos_integrations.infrastructure.vault.reading import Reading
+from memos_integrations.infrastructure.vault.stored import unexpired
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.operation.transform.lesson_plan import Shard
 from memos_integrations.operation.transform.teaching import Queued
@@ -63,9 +64,11 @@ class AdapterInfo:
     state: AdapterState
     usable: bool
     """Whether it serves the one who asks."""
-    facts: int
+    facts: int | None
+    """How many memories it was made of; this, ``figures``, ``verdict`` and ``why`` are told only
+    where the asker may read all of these."""
     items: tuple[str, ...]
-    """The memories it was made of, as far as the asker may read them all."""
+    """The memories it was made of, where it serves the asker."""
     bytes: int
     figures: Figures | None
     """What was measured of it, once it was trained."""
@@ -102,8 +105,10 @@ def same_lessons(some: Sequence[DistilledShard], others: Sequence[DistilledShard
 
 
 def adapter_info(reading: Reading, row: AdapterRow, *, usable: bool) -> AdapterInfo:
-    """An adapter as the asker is told of it: its sources only where it may read them all."""
-    told = json.loads(row.figures) if row.figures else None
+    """An adapter as the asker is told of it: its sources only where it serves the asker, and what
+    became of it only where none of them is hidden from the asker."""
+    known = usable or _all_readable(reading, row)
+    told = json.loads(row.figures) if row.figures and known else None
     items = adapters.sources(reading.connection, row.id) if usable else ()
     return AdapterInfo(
         id=row.id,
@@ -113,12 +118,27 @@ def adapter_info(reading: Reading, row: AdapterRow, *, usable: bool) -> AdapterI
         version=row.version,
         state=row.state,
         usable=usable,
-        facts=row.facts,
+        facts=row.facts if known else None,
         items=tuple(each.item for each in items),
         bytes=row.bytes,
         figures=None if told is None else Figures(**told["figures"] | {"seconds": told["seconds"]}),
         verdict=() if told is None else tuple(told["verdict"]["why"]),
         task=row.task,
         created=from_micros(row.created),
-        why=row.why,
+        why=row.why if known else "",
     )
+
+
+def _all_readable(reading: Reading, row: AdapterRow) -> bool:
+    """Whether nothing it was made of is hidden from the asker. Where a source is gone, that is
+    for the cube's owner to know, and only while all that is left of its shard is readable."""
+    connection, now = reading.connection, reading.asking.now
+    items = adapters.source_rows(connection, [row.id])[row.id]
+    there = unexpired(connection, sorted(items), now=now)
+    whole = len(there) == row.facts
+    if not whole:
+        shards = adapters.members(connection, cid=row.cid, model=row.model)
+        items = items | {iid for iid, shard in shards.items() if shard == row.shard}
+        there = unexpired(connection, sorted(items), now=now)
+    seen = {each.iid for each in reading.governed.items(sorted(there), cids=[row.cid])}
+    return there <= seen and (whole or reading.governed.gates([row.cid])[0].master)

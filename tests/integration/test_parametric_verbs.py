@@ -161,6 +161,32 @@ def test_a_harmed_file_is_withdrawn_and_text_serves(
     assert FACTS[0][0] not in caplog.text
 
 
+def test_a_writer_to_whom_a_source_is_hidden_neither_makes_it_anew_nor_is_told_of_it(
+    mos: MOS,
+) -> None:
+    mos.create_cube("projects/team", user="ann")
+    for right in ("read", "write"):
+        mos.share(cube="projects/team", to="user:bob", permission=right, user="ann")
+    about: dict[str, Any] = {"cube": "projects/team"}
+    ids = fill(mos, FACTS[:3], **about)
+    distil(mos, **about)
+
+    def told_of(user: str) -> list[Any]:
+        made = mos.adapters(user=user, **about)
+        return [(m.version, m.facts, m.figures is not None, bool(m.verdict)) for m in made]
+
+    assert told_of("bob") == told_of("ann") == [(1, 3, True, True)]
+    mos.deny(ids[0], to="user:bob", user="ann", **about)
+    done = distil(mos, **about | {"user": "bob"})
+    assert done.shards == ()
+    assert {item for item, why in done.skipped.items() if "may not see" in why} == set(ids[1:])
+    assert [(m.usable, m.facts) for m in mos.adapters(user="ann", **about)] == [(True, 3)]
+    assert told_of("bob") == [(1, None, False, False)]
+    mos.erase(ids[1], user="ann")
+    assert [bool(m.why) for m in mos.adapters(user="ann", **about)] == [True, False]
+    assert [(m.facts, m.why) for m in mos.adapters(user="bob", **about)] == [(None, "")] * 2
+
+
 def test_an_adapter_of_another_model_of_that_name_is_not_used(mos: MOS) -> None:
     fill(mos, FACTS)
     distil(mos)

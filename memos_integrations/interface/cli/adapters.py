@@ -44,11 +44,12 @@ def ls(
     listed = table("model", "shard", "version", "facts", "recall", "state", "adapter")
     for each in found:
         recall = "" if each.figures is None else f"{each.figures.held_out_recall:.2f}"
+        facts = "" if each.facts is None else each.facts
         hidden = each.state == "published" and not each.usable
         state = "not yours to use" if hidden else each.state
         listed.add_row(
             words(each.model),
-            *map(str, (each.shard, each.version, each.facts, recall)),
+            *map(str, (each.shard, each.version, facts, recall)),
             state,
             words(each.id),
         )

@@ -6,7 +6,7 @@ not read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from memos_integrations.cube.acl import Principal
@@ -14,6 +14,7 @@ from memos_integrations.cube.filters import Filter
 from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
+from memos_integrations.infrastructure.vault.stored import unexpired
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.operation.transform.lesson import MIN_FORMS, QuestionForms
 from memos_integrations.operation.transform.shards import assigned, rights_of, why_not
@@ -52,7 +53,8 @@ def planned(
     most: int,
     stable_seconds: float,
 ) -> Plan:
-    """The shards that hold what passes the filter, each with all that belongs to it."""
+    """The shards that hold what passes the filter, each with all that belongs to it. One that holds
+    what is hidden from who asks is left as it is: made anew it would lack that for everybody."""
     rows = reading.governed.listing(cids=[cube.cid], pick="kept", where=where)
     everything = rows if where is None else reading.governed.listing(cids=[cube.cid], pick="kept")
     drawn = adapters.drawn_from(reading.connection, [row.iid for row in everything])
@@ -62,12 +64,14 @@ def planned(
     members = adapters.members(reading.connection, cid=cube.cid, model=model)
     rights = {row.iid: rights_of(row) for row in everything}
     places = assigned([row.iid for row in wanted], members=members, rights=rights, most=most)
+    closed = _closed(reading, cube, members, set(places.values()))
+    choice.skipped |= {row.id: _CLOSED for row in wanted if places[row.iid] in closed}
     moved = members | places
     also = [r for r in everything if r.iid not in places and moved.get(r.iid) in places.values()]
     learnt = [*wanted, *choice.silently(also)]
     shards = [
         _shard(reading, cube, model, number, learnt, moved, members, order)
-        for number in sorted(set(places.values()))
+        for number in sorted(set(places.values()) - closed)
     ]
     return Plan(tuple(shards), choice.skipped)
 
@@ -127,6 +131,19 @@ class _Choice:
 
 
 _FORMS = f"fewer than {MIN_FORMS} question forms for what it says"
+
+
+_CLOSED = "belongs to an adapter that holds memories which you may not see: ask the cube's owner"
+
+
+def _closed(
+    reading: Reading, cube: CubeRow, members: Mapping[int, int], shards: Collection[int]
+) -> set[int]:
+    """The shards of these of which a member is hidden from who asks."""
+    items = [iid for iid, shard in members.items() if shard in shards]
+    there = unexpired(reading.connection, items, now=reading.asking.now)
+    seen = {row.iid for row in reading.governed.items(sorted(there), cids=[cube.cid])}
+    return {members[iid] for iid in there - seen}
 
 
 def _shard(
