@@ -7,21 +7,21 @@ them, and whoever decides reads them there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as Collection
 from contextlib import suppress
-from itertools import count
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 
-from langgraph_memos.approval import ask
 from langgraph_memos.asking import asker_of, task_key
 from langgraph_memos.lines import Place, place_of
 from langgraph_memos.state import Distillation, DistilState, MemoryState
+from langgraph_memos.told import Told
 from langgraph_memos.trace import Trace
 from memos_integrations.cube.errors import Conflict, TaskFailed, TaskTimeout
 from memos_integrations.infrastructure.parametric.recipe import Gates, Recipe
@@ -40,10 +40,13 @@ class DistilNode:
     """Stages what ``MOS.distil`` would learn, asks, and queues it: ``{"distillation": {...}}``.
 
     The run is interrupted with ``{"memory": "distil", "model", "shards": [{"cube", "shard",
-    "items", "versions"}], "skipped"}``; go on with ``Command(resume=True)`` or ``False``. Refused,
-    nothing is learnt and nothing is left but that answer. Approved, the durable tasks are queued
-    once, however often the node is resumed or run again. Only what was told is learnt: where a
-    memory has changed by then, the node asks again. ``approval=False`` asks nobody.
+    "items", "versions"}], "skipped", "digest", "turn"}``; go on with ``Command(resume=True)`` or
+    ``False``. Refused, nothing is learnt and nothing is left but that answer. Approved, the durable
+    tasks are queued once, however often the node is resumed or run again. Only what was told is
+    learnt, for whoever was asked: ``digest`` is of both, and where either is another one by then,
+    the node asks again. A memory that is corrected later takes what was learnt of it out of use
+    and is not learnt again by itself: the next run of the node proposes it. ``approval=False``
+    asks nobody, and has corrections learnt as they come.
 
     The model must be hosted in this program under the name ``model``; it is trained in the
     background, or by ``mos.work()`` where no worker runs. ``wait_seconds`` waits for it. A training
@@ -70,6 +73,7 @@ class DistilNode:
             "recipe": recipe,
             "gates": gates,
             "stable_seconds": stable_seconds,
+            "rebuild": not approval,
         }
         self._seconds, self._agent = wait_seconds, agent
 
@@ -85,32 +89,27 @@ class DistilNode:
             self._mos.records(STAGED, cube=self._cube, **asker.keywords()),
             task_key(config, runtime, "distil"),
         )
-        done = self._done(place, notes, trace)
+        done = self._done(place, notes, Told(config, runtime), trace)
         if done is None:
             return {"distillation": None}
         told = self._waited(done, place)
         trace.tell("distilled", model=self._model, **told)
         return {"distillation": told}
 
-    def _done(self, place: Place, notes: _Notes, trace: Trace) -> Distillation | None:
+    def _done(self, place: Place, notes: _Notes, told: Told, trace: Trace) -> Distillation | None:
         """What came of it: what was noted by an earlier attempt, or what is decided now."""
         if notes.tasks is not None:
             return _distillation("queued" if notes.tasks else "refused", notes.tasks)
-        for turn in count():
-            staged = self._staged(place, notes, turn)
-            if not staged:
-                return self._of_earlier(place, notes)
-            if self._approval and not self._approved(staged, notes.skipped, trace):
+        while staged := self._staged(place, notes):
+            if self._approval and not self._approved(place, staged, told, notes.skipped, trace):
                 return notes.settled("refused", [])
             with suppress(Conflict):  # then it is told anew, and asked for again
                 found = self._distil(place, expected=staged)
                 return notes.settled("queued", found.task_ids)
-        raise AssertionError("counting ends")
+        return self._of_earlier(place, notes)
 
-    def _staged(self, place: Place, notes: _Notes, turn: int) -> list[DistilledShard]:
-        """What this turn asks about: as it was told before an interrupt, or as it is now."""
-        if turn < len(notes.staged):
-            return notes.staged[turn]
+    def _staged(self, place: Place, notes: _Notes) -> list[DistilledShard]:
+        """What would be learnt now, noted."""
         found = self._distil(place, dry_run=True)
         new = [shard for shard in found.shards if not shard.unchanged]
         if new:
@@ -121,7 +120,7 @@ class DistilNode:
         """What an attempt had queued that died before it noted the tasks; ``None`` for nothing."""
         if not notes.staged:
             return None
-        wanted = {(shard.cube, shard.shard) for shard in notes.staged[-1]}
+        wanted = {(shard.cube, shard.shard) for shard in notes.staged}
         made = self._mos.adapters(model=self._model, cube=self._cube, **place.asker.keywords())
         tasks = {
             (each.cube, each.shard): each.task
@@ -130,7 +129,14 @@ class DistilNode:
         }
         return notes.settled("queued", [task for task in tasks.values() if task is not None])
 
-    def _approved(self, staged: Sequence[DistilledShard], skipped: int, trace: Trace) -> bool:
+    def _approved(
+        self,
+        place: Place,
+        staged: Sequence[DistilledShard],
+        told: Told,
+        skipped: int,
+        trace: Trace,
+    ) -> bool:
         shards = [_plain(shard) for shard in staged]
         trace.tell(
             "held",
@@ -143,8 +149,9 @@ class DistilNode:
             "model": self._model,
             "shards": shards,
             "skipped": skipped,
+            "digest": _digest([place.asker.keywords(), self._model, shards]),
         }
-        return bool(ask(question, [_ALL]))
+        return bool(told.approved(question, [_ALL]))
 
     def _distil(self, place: Place, **how: Any) -> DistilResult:
         who = place.asker.keywords()
@@ -185,13 +192,13 @@ class _Notes:
         self._records, self._key = records, key
         noted = b"" if key is None else records.get([key]).get(key, b"")
         told: dict[str, Any] = json.loads(noted) if noted else {}
-        self.staged = [[_shard(each) for each in turn] for turn in told.get("staged", [])]
+        self.staged = [_shard(each) for each in told.get("shards", [])]
         self.skipped = int(told.get("skipped", 0))
         self.tasks: list[str] | None = told.get("tasks")
 
     def stage(self, shards: list[DistilledShard], *, skipped: int) -> None:
         """Note what is to be asked about."""
-        self.staged.append(shards)
+        self.staged = shards
         self.skipped = skipped
         self._write()
 
@@ -204,8 +211,8 @@ class _Notes:
     def _write(self) -> None:
         if self._key is None:
             return
-        staged = [[_plain(shard) for shard in turn] for turn in self.staged]
-        told = {"staged": staged, "skipped": self.skipped, "tasks": self.tasks}
+        shards = [_plain(shard) for shard in self.staged]
+        told = {"shards": shards, "skipped": self.skipped, "tasks": self.tasks}
         # What waits is kept for as long as somebody may take to decide.
         kept = None if self.tasks is None else _KEPT_SECONDS
         self._records.put({self._key: json.dumps(told).encode()}, ttl_seconds=kept)
@@ -219,6 +226,10 @@ def _plain(shard: DistilledShard) -> dict[str, Any]:
         "items": list(shard.items),
         "versions": list(shard.versions),
     }
+
+
+def _digest(told: object) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _shard(told: Mapping[str, Any]) -> DistilledShard:

@@ -168,6 +168,119 @@ def test_what_has_changed_since_it_was_told_is_asked_for_again(mos: MOS) -> None
     assert queued(mos) == ["candidate"]
 
 
+def correct(mos: MOS) -> None:
+    """One of the memories says something else from now on."""
+    name, relation, _ = FACTS[0]
+    changed = next(i for i in mos.list(user="alice") if i.text == WORDS[0])
+    mos.update(changed.id, WORLD.statement((name, relation, "raphebaso")), user="alice")
+
+
+def test_approval_of_one_users_memories_is_none_of_anothers(mos: MOS) -> None:
+    mos.add(WORLD.statement(WORLD.the_world().new[7]), user="bob")
+    graph = graph_of(mos)
+    hers = asked(bed_time(graph))
+    his = asked(bed_time(graph, Command(resume=True), who("bob")))
+    assert [shard["cube"] for shard in his["shards"]] == ["users/bob"]
+    assert his["digest"] != hers["digest"]
+    again = asked(bed_time(graph, Command(resume=True)))  # given to what bob was asked
+    assert again["digest"] == hers["digest"]
+    assert queued(mos) == [made.state for made in mos.adapters(user="bob")] == []
+    assert bed_time(graph, Command(resume=False))["distillation"]["state"] == "refused"
+    assert queued(mos) == []
+
+
+def test_same_memories_read_by_another_are_asked_for_again(mos: MOS) -> None:
+    mos.create_cube("teams/t", user="alice")
+    mos.add(WORDS, user="alice", cube="teams/t")
+    mos.share(to="bob", cube="teams/t", permission="read", user="alice")
+    mos.share(to="bob", cube="teams/t", permission="write", user="alice")
+    graph = graph_of(mos, cube="teams/t")
+    hers = asked(bed_time(graph))
+    his = asked(bed_time(graph, Command(resume=True), who("bob")))
+    assert (his["shards"], his["turn"]) == (hers["shards"], 1)
+    assert mos.adapters(user="alice", cube="teams/t") == []
+
+
+def test_approval_of_what_was_erased_is_none_of_what_came_later(mos: MOS) -> None:
+    graph = graph_of(mos)
+    gone = asked(bed_time(graph))["shards"][0]["items"]
+    mos.erase(subject="alice", user="alice")
+    new = [mos.add(words, user="alice").id for words in WORDS[1:]]
+    (shard,) = asked(bed_time(graph, Command(resume=True)))["shards"]
+    assert set(shard["items"]) == set(new)
+    assert not set(new) & set(gone)
+    assert queued(mos) == []
+    assert bed_time(graph, Command(resume=True))["distillation"]["state"] == "queued"
+    assert queued(mos) == ["candidate"]
+
+
+def test_approval_holds_without_the_nodes_own_notes(mos: MOS) -> None:
+    graph = graph_of(mos)
+    bed_time(graph)
+    records = mos.records("langgraph.distil", user="alice")
+    records.delete(records.keys())
+    assert bed_time(graph, Command(resume=True))["distillation"]["state"] == "queued"
+
+
+def test_notes_that_others_wrote_change_nothing_of_what_was_told(mos: MOS) -> None:
+    graph = graph_of(mos)
+    bed_time(graph)
+    records = mos.records("langgraph.distil", user="alice")
+    ((key, note),) = records.get(records.keys()).items()
+    correct(mos)
+    now = bed_time(graph_of(mos), config=who(thread="t2"))
+    forged = json.loads(note) | {"shards": asked(now)["shards"]}
+    records.put({key: json.dumps(forged).encode()})
+    assert asked(bed_time(graph, Command(resume=True)))["turn"] == 1
+    assert queued(mos) == []
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@pytest.mark.parametrize("governed", [False, True], ids=["in memory", "governed"])
+@pytest.mark.parametrize("nested", [False, True], ids=["outermost", "nested"])
+def test_run_that_goes_on_without_an_answer_approves_of_nothing(
+    mos: MOS, durability: Any, governed: bool, nested: bool
+) -> None:
+    """LangGraph gives a node the last answer once more where a thread goes on without one."""
+    saver = MemOSSaver(mos) if governed else InMemorySaver()
+    graph = graph_of(mos, saver=saver)
+    if nested:
+        inner = graph_of(mos, saver=True)
+        graph = StateGraph(MemoryState).add_node("night", inner).add_edge(START, "night")
+        graph = graph.compile(checkpointer=saver)
+
+    def run(given: Any) -> Any:
+        return graph.invoke(given, who(), durability=durability)
+
+    run({"messages": [HumanMessage("Good night.")]})
+    correct(mos)
+    assert asked(run(Command(resume=True)))["turn"] == 1
+    for _ in range(3):
+        assert asked(run(None))["turn"] == 1
+    assert queued(mos) == []
+    assert run(Command(resume=True))["distillation"]["state"] == "queued"
+    assert queued(mos) == ["candidate"]
+
+
+def test_run_of_a_loop_without_an_answer_approves_of_nothing(mos: MOS) -> None:
+    graph = graph_of(mos)
+    a_bed_time(graph)
+    correct(mos)
+    a_bed_time(graph, Command(resume=True))
+    assert asked(asyncio.run(graph.ainvoke(None, who())))["turn"] == 1
+    assert queued(mos) == []
+
+
+def test_answers_by_the_id_of_the_interrupt_count_too(mos: MOS) -> None:
+    graph = graph_of(mos)
+    first = bed_time(graph)["__interrupt__"][0].id
+    correct(mos)
+    second = bed_time(graph, Command(resume={first: True}))["__interrupt__"][0].id
+    assert queued(mos) == []
+    done = bed_time(graph, Command(resume={second: True}))["distillation"]
+    assert done["state"] == "queued"
+
+
 def test_what_is_gone_when_it_is_approved_is_not_learnt(mos: MOS) -> None:
     graph = graph_of(mos)
     bed_time(graph)
@@ -283,3 +396,17 @@ def test_node_that_waits_tells_what_came_of_it(mos: MOS, gates: Gates, ends: str
     assert (done["state"], result["state"], result["adapter"]) == ("completed", ends, adapter.id)
     assert adapter.usable == (ends == "published")
     assert not any(fact[0] in repr(done) for fact in FACTS)
+
+
+def test_correction_is_learnt_when_the_node_has_proposed_it_and_not_before(mos: MOS) -> None:
+    graph = graph_of(mos, recipe=QUICK, gates=OPEN)
+    bed_time(graph)
+    bed_time(graph, Command(resume=True))
+    mos.work()
+    assert queued(mos) == ["published"]
+    correct(mos)
+    mos.work()
+    (made,) = mos.adapters(user="alice")
+    assert not made.usable
+    assert len(asked(bed_time(graph))["shards"][0]["items"]) == 3
+    assert len(mos.adapters(user="alice")) == 1
