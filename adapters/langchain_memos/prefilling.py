@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -37,12 +37,16 @@ _MOST_NOTED = 64
 """Calls that a model has asked for and that have not begun: in a run that is stopped they never
 do."""
 
+_Call: TypeAlias = tuple[str | None, ...]
+"""Whose, in which thread, of which agent there, and the call's own id: many models count their
+calls from nought."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Next:
     """What a model's next prompt begins with, once it has called these tools."""
 
-    calls: tuple[str, ...]
+    calls: tuple[_Call, ...]
     model: MemOSChatModel
     messages: tuple[BaseMessage, ...]
     tools: tuple[BaseTool | dict[str, Any], ...]
@@ -60,9 +64,10 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
     ``wait_seconds``, and goes on behind it. It pays where the turn before was not kept: with
     ``model``, where another one called the tool; for sliding windows; for models whose answers are
     not read back as they were written; and where memory has changed. With ``keep_turns`` the
-    conversation is computed too, otherwise the memories alone. Other models are left alone. At most
-    ``at_once`` of these run; what comes beside them is not computed ahead. A failure is logged,
-    and the call computes its prompt itself.
+    conversation is computed too, otherwise the memories alone. Other models are left alone, and so
+    are runs without a ``thread_id``: calls are told apart by it. At most ``at_once`` of these run;
+    what comes beside them is not computed ahead. A failure is logged, and the call computes its
+    prompt itself.
     """
 
     def __init__(
@@ -74,8 +79,8 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         self._model, self._wait_seconds = model, wait_seconds
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(at_once)
-        self._noted: OrderedDict[str, _Next] = OrderedDict()
-        self._running: dict[str, threading.Event] = {}
+        self._noted: OrderedDict[_Call, _Next] = OrderedDict()
+        self._running: dict[_Call, threading.Event] = {}
 
     def wrap_model_call(
         self,
@@ -121,7 +126,7 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Keep in mind what the model was given, until one of the tools that it calls begins."""
         model: BaseChatModel = self._model or request.model
         answers = [each for each in response.result if isinstance(each, AIMessage)]
-        calls = _calls(answers)
+        calls = _keys(_calls(answers))
         if not calls or not isinstance(model, MemOSChatModel):
             return
         given = [request.system_message] if request.system_message else []
@@ -134,7 +139,7 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
     def _begin(self, call: str | None) -> None:
         with self._lock:
-            following = self._noted.get(call or "")
+            following = next((self._noted.get(each) for each in _keys([call])), None)
             if following is None:  # begun already, by another tool of the same answer
                 return
             for each in following.calls:
@@ -165,7 +170,7 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
         """Wait for what was begun when the last answer's tools were."""
         last = next((each for each in reversed(messages) if isinstance(each, AIMessage)), None)
         with self._lock:
-            begun = {self._running.get(each) for each in _calls([last] if last else [])}
+            begun = {self._running.get(each) for each in _keys(_calls([last] if last else []))}
         for each in begun - {None}:
             if each is not None and not each.wait(self._wait_seconds):
                 _log.info("what is computed ahead takes longer than the tools did")
@@ -173,3 +178,13 @@ class MemOSPrefillMiddleware(AgentMiddleware[AgentState[Any], Any, Any]):
 
 def _calls(answers: Iterable[AIMessage]) -> tuple[str, ...]:
     return tuple(each["id"] for answer in answers for each in answer.tool_calls if each["id"])
+
+
+def _keys(calls: Iterable[str | None]) -> tuple[_Call, ...]:
+    """These calls as they are noted in this run; none where it has no thread."""
+    named: dict[str, Any] = ensure_config().get("configurable", {})
+    if named.get("thread_id") is None:
+        return ()
+    agent = str(named.get("checkpoint_ns") or "").rpartition("|")[0]
+    place = (named.get("user_id"), named.get("agent_id"), str(named["thread_id"]), agent)
+    return tuple((*place, each) for each in calls if each)
