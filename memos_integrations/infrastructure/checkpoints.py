@@ -1,5 +1,5 @@
 """Folders of trainings in progress, beside the vault. What lies in them is made of memories, so an
-erase empties them all.
+erase empties those of the memories that go.
 
 Called by what trains (each gets a folder of its own) and by the vault after an erase. Whoever
 writes into a folder that was wiped fails: a checkpoint of erased words cannot come back. A training
@@ -14,7 +14,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from memos_integrations.infrastructure.durable_file import make_directory
+from memos_integrations.infrastructure.durable_file import directory_lock, make_directory
 
 _CHUNK_BYTES = 2**20
 _TRIES = 1000
@@ -40,15 +40,11 @@ class Checkpoints:
         _wipe(self.root / name)
 
     def keep_only(self, names: Collection[str]) -> None:
-        """Remove every other folder: their trainings have ended."""
+        """Overwrite and remove every other folder: their trainings have ended, or were of what is
+        erased."""
         for folder in self._folders():
             if folder.name not in names:
                 _wipe(folder)
-
-    def wipe(self) -> None:
-        """Overwrite and remove them all: something was erased, and weights tell not of what."""
-        for folder in self._folders():
-            _wipe(folder)
 
     def _folders(self) -> list[Path]:
         return sorted(self.root.iterdir()) if self.root.is_dir() else []
@@ -57,12 +53,13 @@ class Checkpoints:
 def _wipe(folder: Path) -> None:
     """A file that appears meanwhile is wiped too: the folder goes only when it is empty."""
     for _ in range(_TRIES):
-        with suppress(FileNotFoundError):
+        # Whoever writes there holds the folder, so that no name changes hands meanwhile.
+        with suppress(FileNotFoundError), directory_lock(folder, shared=False):
             for path in folder.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
-                    _overwrite(path)
+                    overwrite(path)
         try:
             folder.rmdir()
         except FileNotFoundError:
@@ -73,8 +70,9 @@ def _wipe(folder: Path) -> None:
     folder.rmdir()
 
 
-def _overwrite(path: Path) -> None:
-    """Zeros over every byte, then the name goes; a link is only unlinked."""
+def overwrite(path: Path) -> None:
+    """Zeros over every byte, then the name goes; a link is only unlinked, what is not there is
+    fine."""
     with suppress(FileNotFoundError):
         if not path.is_symlink():
             with path.open("r+b") as file:

@@ -16,7 +16,7 @@ from memos_integrations.cube.errors import AccessDenied, Conflict, InvalidInput,
 from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.parametric.recipe import Gates, Recipe
-from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.vault import adapter_orders, adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow
 from memos_integrations.infrastructure.vault.reading import Reading
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -41,6 +41,7 @@ from memos_integrations.operation.transform.prompt import Rendering
 from memos_integrations.operation.transform.shards import MOST_FACTS
 from memos_integrations.operation.transform.teaching import Order, Teaching, queue_shard
 
+_WITHDRAWN = "withdrawn on request"
 _LONGEST_WAIT_SECONDS = 24 * 3600.0
 
 
@@ -116,8 +117,10 @@ class ParametricVerbs(TaskVerbs):
         ``stable_seconds``, with question forms and nothing in it that is masked for anybody;
         ``skipped`` says why the others are not. Memories of a cube with equal rights are learnt
         together, ``facts_per_adapter`` at most, and stay together: a correction costs one
-        training, which ``rebuild`` queues by itself. An adapter is published where it passes the
-        ``gates`` and its sources are still as they were read; discarded ones keep their figures.
+        training, which ``rebuild`` queues by itself, of what is stable then; whoever orders it
+        must still have the right to when it begins and when it ends. An adapter is published where
+        it passes the ``gates`` and its sources are still as they were read; discarded ones keep
+        their figures.
         ``seconds`` of the processor is what one may take. ``wait`` for the end, or ask
         ``task_status``. Needs write rights on the cubes. ``expected`` is what a dry run has told:
         raises ``Conflict``, and queues nothing, where the memories are other ones by now.
@@ -127,7 +130,14 @@ class ParametricVerbs(TaskVerbs):
         budget = self._rooms.settings.form_seconds if seconds is None else seconds
         span_micros(budget, "seconds")
         scope = self._scope(user, agent, session, cube)
-        order = Order(recipe or Recipe(), gates or Gates(), float(budget), self._forms_key(forms))
+        order = Order(
+            recipe or Recipe(),
+            gates or Gates(),
+            float(budget),
+            self._forms_key(forms),
+            stable_seconds=float(stable_seconds),
+            ordered=True,
+        )
         with self._reading(scope, action="distil") as reading:
             cubes = self._open_cubes(reading, scope)
             plans = [
@@ -202,7 +212,7 @@ class ParametricVerbs(TaskVerbs):
         clean_reason(reason)
         scope = self._scope(user, agent, session)
 
-        def work(tx: Transaction) -> list[str]:
+        def work(tx: Transaction) -> None:
             row = adapters.get(tx.connection, clean_name(adapter, "the id of an adapter"))
             if row is None or row.tenant != tx.principal.tenant:
                 raise _unknown(scope, adapter, row)
@@ -211,10 +221,9 @@ class ParametricVerbs(TaskVerbs):
             if not tx.governed(Permission.WRITE).gates([row.cid])[0].open:
                 raise refused_cube(scope.principal, row.cube, Permission.WRITE)
             tx.audit("withdraw_adapter", cube=row.cube, reason=reason, extra={"adapter": row.id})
-            return adapters.end(tx, row.id, why=reason)
+            adapters.end(tx, row.id, why=_WITHDRAWN)  # the reason's words stand in the log alone
 
-        for sha256 in self._write(scope, work, action="withdraw_adapter"):
-            self._rooms.vault.blobs.erase(sha256)
+        self._write(scope, work, action="withdraw_adapter")
         self._rooms.adapters.forget()
 
     # -- what the verbs share -----------------------------------------------------------------
@@ -264,6 +273,8 @@ class ParametricVerbs(TaskVerbs):
                         order=order,
                         rebuild=rebuild,
                     )
+                    if queued is not None:
+                        adapter_orders.keep(tx, queued.adapter)
                 done.append(shard_info(cube, shard, queued))
             return tuple(done)
 

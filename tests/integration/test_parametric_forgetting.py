@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,13 @@ pytest.importorskip("peft", reason="needs the extra parametric")
 
 from cookbook import tiny_world  # noqa: E402
 from memos_integrations import MOS  # noqa: E402
+from memos_integrations.infrastructure.blobs import BlobStore  # noqa: E402
 from memos_integrations.infrastructure.checkpoints import Checkpoints  # noqa: E402
+from memos_integrations.infrastructure.durable_file import directory_lock  # noqa: E402
+from memos_integrations.infrastructure.parametric import checkpoint  # noqa: E402
+from memos_integrations.infrastructure.parametric.checkpoint import Place  # noqa: E402
+from memos_integrations.infrastructure.vault import adapters  # noqa: E402
+from memos_integrations.operation.transform import distil_task  # noqa: E402
 from tests.integration.parametric_world import (  # noqa: E402
     OPEN,
     QUICK,
@@ -68,6 +76,14 @@ def pieces(data: bytes) -> list[bytes]:
     return [
         data[at : at + 64] for at in range(step, len(data) - 64, step) if any(data[at : at + 8])
     ]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def killed(*_: Any) -> bool:
+    raise Killed
 
 
 def resident(mos: MOS) -> int:
@@ -159,7 +175,133 @@ def test_what_another_process_erases_serves_no_more(mos: MOS) -> None:
     assert resident(mos) == 0
 
 
-def test_an_erase_during_training_wipes_what_was_written_and_the_others_begin_anew(
+@pytest.mark.parametrize("path", ["tend", "withdraw", "verb", "discard"])
+def test_a_kill_before_a_file_is_wiped_leaves_it_to_whoever_opens_the_vault(
+    path: str, tmp_path: Path, parts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "agent.db") as mos:
+        host(mos, *parts)
+        ids = fill(mos, FACTS[:2])
+        made = distil(mos, rebuild=False).adapters[0]
+        old = pieces(bytes_of(mos, made))
+        with mos._rooms.vault.readers.snapshot() as connection:
+            row = adapters.get(connection, made)
+        assert row is not None
+        stage = mos._rooms.adapters._stages["tiny"]
+        ends: dict[str, Callable[[], object]] = {
+            "tend": lambda: mos.update(ids[0], told(WORLD.new[9]), user="ann"),
+            "withdraw": lambda: mos._rooms.adapters.withdraw(made, why="over"),
+            "verb": lambda: mos.withdraw_adapter(made, user="ann"),
+            "discard": lambda: stage._discarded(row, None, "over"),
+        }
+        with monkeypatch.context() as patched:
+            patched.setattr(BlobStore, "erase", killed)
+            with pytest.raises(Killed):
+                ends[path]()
+        assert list(mos._rooms.vault.blobs.names())
+    with opened(tmp_path / "agent.db") as mos:
+        assert list(mos._rooms.vault.blobs.names()) == []
+        assert not [piece for piece in old if files_with(tmp_path, piece)]
+
+
+def test_an_erase_wipes_what_a_killed_upkeep_left(
+    mos: MOS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = fill(mos, FACTS[:2])
+    made = distil(mos, rebuild=False).adapters[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobStore, "erase", killed)
+        with pytest.raises(Killed):
+            mos.withdraw_adapter(made, user="ann")
+    mos.erase(ids[1], user="ann")
+    assert list(mos._rooms.vault.blobs.names()) == []
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_an_erase_between_the_name_of_a_file_and_the_file_leaves_none(
+    dies: bool, tmp_path: Path, parts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = BlobStore.put
+
+    def putting(self: BlobStore, data: Any, **about: Any) -> None:
+        put(self, data, **about)
+        raise Killed
+
+    with opened(tmp_path / "agent.db") as mos:
+        host(mos, *parts)
+        ids = fill(mos, FACTS[:2])
+        figures = distil_task._figures
+
+        def erasing(made: Any) -> str:  # behind the name, before the file
+            with opened(tmp_path / "agent.db") as other:
+                other.erase(ids[0], user="ann")
+            return figures(made)
+
+        monkeypatch.setattr(distil_task, "_figures", erasing)
+        if dies:
+            monkeypatch.setattr(BlobStore, "put", putting)
+        distil(mos, rebuild=False)
+        assert [each.state for each in mos.adapters(user="ann")] == ["withdrawn"]
+        assert list(mos._rooms.vault.blobs.names()) == []
+
+
+def test_a_file_of_a_killed_attempt_goes_with_the_erase_or_with_the_next_attempt(
+    tmp_path: Path, parts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = BlobStore.put
+
+    def putting(self: BlobStore, data: Any, **about: Any) -> None:
+        put(self, data, **about)
+        raise Killed
+
+    with opened(tmp_path / "agent.db", settings={"lease_seconds": 0.1}) as mos:
+        host(mos, *parts)
+        fill(mos, FACTS[:2])
+        with monkeypatch.context() as patched:
+            patched.setattr(BlobStore, "put", putting)
+            with pytest.raises(Killed):
+                distil(mos, rebuild=False)
+        [left] = mos._rooms.vault.blobs.names()
+    time.sleep(0.2)
+    with opened(tmp_path / "agent.db", settings={"lease_seconds": 0.1}) as mos:
+        host(mos, *parts)
+        assert list(mos._rooms.vault.blobs.names()) == [left]  # its row names it
+        mos.work()
+        with mos._rooms.vault.readers.snapshot() as connection:
+            named = [name for (name,) in connection.execute("SELECT sha256 FROM artifact")]
+        assert [each.state for each in mos.adapters(user="ann")] == ["published"]
+        assert list(mos._rooms.vault.blobs.names()) == named
+
+
+def test_what_another_process_erased_leaves_the_model_with_the_next_look(
+    mos: MOS, tmp_path: Path
+) -> None:
+    ids = fill(mos, FACTS)
+    distil(mos, rebuild=False)
+    assert answer(mos, asked(FACTS[1]))[0].adapter is not None
+    with opened(Path(mos.path)) as other:
+        other.erase(ids[0], user="ann")
+    assert resident(mos) == 1
+    mos.add("the box is blue", user="ann")
+    assert resident(mos) == 0
+
+
+def test_a_trainer_that_waits_takes_what_was_erased_off_the_model(
+    tmp_path: Path, parts: tuple[Any, Any]
+) -> None:
+    with opened(tmp_path / "agent.db") as mos:
+        host(mos, *parts)
+        ids = fill(mos, FACTS)
+        distil(mos, rebuild=False)
+        assert answer(mos, asked(FACTS[1]))[0].adapter is not None
+        with opened(Path(mos.path)) as other:
+            other.erase(ids[0], user="ann")
+        assert resident(mos) == 1
+        mos._rooms.adapters._trainers["tiny"].run_once()  # one look of its loop
+        assert resident(mos) == 0
+
+
+def test_an_erase_during_training_wipes_its_own_checkpoints_and_leaves_the_others(
     mos: MOS, tmp_path: Path, parts: tuple[Any, Any]
 ) -> None:
     ids = fill(mos, FACTS)
@@ -168,8 +310,10 @@ def test_an_erase_during_training_wipes_what_was_written_and_the_others_begin_an
 
     def rendering(memory: str, question: str) -> str:
         if not done:  # in the midst of the first shard, a memory of the second one goes
+            [mine] = folder.iterdir()
+            (mine / "checkpoint").write_bytes(b"so far")
             done.append(mos.erase(ids[3], user="ann").asked)
-            assert not list(folder.iterdir())
+            assert (mine / "checkpoint").read_bytes() == b"so far"
         return tiny_world.rendering(memory, question)
 
     host(mos, *parts, rendering=rendering)
@@ -193,11 +337,71 @@ def test_a_wiped_folder_lets_nobody_write(tmp_path: Path) -> None:
     folders.folder("other")
     folders.keep_only(["mine"])
     assert [path.name for path in folders.root.iterdir()] == ["mine"]
-    folders.wipe()
+    folders.keep_only([])
     assert not folders.is_there("mine")
     with pytest.raises(FileNotFoundError):
         (mine / "checkpoint").write_bytes(b"weights")
     assert (tmp_path / "elsewhere").read_bytes() == b"not ours"
+
+
+def test_a_checkpoint_is_overwritten_before_its_bytes_are_given_back(tmp_path: Path) -> None:
+    path, place = tmp_path / "checkpoint", Place("t", 1, 2, 3.0)
+    tensors = {"a": torch.ones(64)}
+    checkpoint.write(path, place, tensors)
+    for end in (".new", ".old"):  # as a kill leaves them
+        path.with_name(path.name + end).write_bytes(b"weights")
+    seen = [path, *(path.with_name(path.name + end) for end in (".new", ".old"))]
+    for n, each in enumerate(seen):
+        os.link(each, tmp_path / f"seen{n}")
+    checkpoint.write(path, replace(place, rounds=2), {"a": torch.zeros(64) + 2})
+    for n in range(len(seen)):
+        assert not any((tmp_path / f"seen{n}").read_bytes())
+    assert sorted(each.name for each in tmp_path.glob("check*")) == ["checkpoint"]
+    found = checkpoint.read(path, "t", tensors)
+    assert found is not None
+    assert found[0].rounds == 2
+
+
+def test_a_wipe_waits_for_a_checkpoint_that_is_being_written(tmp_path: Path) -> None:
+    folders = Checkpoints(tmp_path / "training")
+    mine = folders.folder("mine")
+    with directory_lock(mine, shared=False):
+        wiping = threading.Thread(target=folders.drop, args=("mine",))
+        wiping.start()
+        wiping.join(0.2)
+        assert wiping.is_alive()
+        (mine / "checkpoint").write_bytes(b"weights")
+    wiping.join(5)
+    assert not mine.exists()
+
+
+def test_the_seconds_of_a_training_count_over_its_restarts(
+    mos: MOS, parts: tuple[Any, Any]
+) -> None:
+    fill(mos, FACTS[:2])
+    made = distil(mos, seconds=1000.0, wait=False).adapters[0]
+    vault = mos._rooms.vault
+    vault.maintain(lambda tx: adapters.spend(tx, made, 999.9))  # by what was killed before
+    vault.checkpoints.drop(made)
+    host(mos, *parts, rendering=slowly)
+    mos.work()
+    [told_of] = mos.adapters(user="ann")
+    assert told_of.state == "discarded"
+    assert "1000 processor seconds" in told_of.why
+
+
+def test_a_training_notes_the_seconds_that_it_takes(mos: MOS) -> None:
+    fill(mos, FACTS[:2])
+    made = distil(mos).adapters[0]
+    with mos._rooms.vault.readers.snapshot() as connection:
+        assert adapters.spent(connection, made) > 0
+
+
+def slowly(memory: str, question: str) -> str:
+    end = time.process_time() + 0.03
+    while time.process_time() < end:
+        pass
+    return tiny_world.rendering(memory, question)
 
 
 KILLED = """

@@ -17,6 +17,7 @@ from cookbook import tiny_world  # noqa: E402
 from memos_integrations import MOS, Principal  # noqa: E402
 from memos_integrations.cube.errors import AccessDenied, NotFound, TaskFailed  # noqa: E402
 from memos_integrations.infrastructure.vault import adapters  # noqa: E402
+from memos_integrations.operation.transform.distil_task import _NO_RIGHT  # noqa: E402
 from memos_integrations.testing.fakes import ManualClock  # noqa: E402
 from tests.integration.parametric_world import (  # noqa: E402
     OPEN,
@@ -338,7 +339,86 @@ def test_withdrawn_for_good_is_withdrawn(mos: MOS) -> None:
     assert serving(mos, user="ann") == []
     assert blobs(mos) == []
     mos.work()
-    assert [each.why for each in mos.adapters(user="ann")] == ["not needed"]
+    assert [each.why for each in mos.adapters(user="ann")] == ["withdrawn on request"]
+    reasons = [line.reason for line in mos.audit(user="ann") if line.action == "withdraw_adapter"]
+    assert "not needed" in reasons  # its words stand in the log, which says them to admins
+
+
+# -- who ordered it -------------------------------------------------------------------------------
+
+
+def ordered_by_bob(mos: MOS) -> str:
+    """The candidate that bob has queued of the cube of ann, which he may write to."""
+    fill(mos, FACTS)
+    mos.share(to="bob", permission="write", user="ann")
+    [made] = distil(mos, user="bob", cube="users/ann", wait=False).adapters
+    return str(made)
+
+
+def why(mos: MOS) -> list[tuple[str, str]]:
+    return [(m.state, m.why) for m in mos.adapters(user="ann")]
+
+
+def test_who_ordered_a_training_may_lose_the_right_before_it_begins(mos: MOS) -> None:
+    ordered_by_bob(mos)
+    mos.revoke(to="bob", user="ann")
+    mos.work()
+    assert why(mos) == [("discarded", _NO_RIGHT)]
+
+
+def test_who_ordered_a_training_may_lose_the_right_while_it_runs(
+    mos: MOS, parts: tuple[Any, Any]
+) -> None:
+    done: list[bool] = []
+
+    def rendering(memory: str, question: str) -> str:
+        if not done:
+            done.append(mos.deny(ids[0], to="bob", user="ann") is None)
+        return tiny_world.rendering(memory, question)
+
+    host(mos, *parts, rendering=rendering)
+    ordered_by_bob(mos)
+    ids = [item.id for item in mos.list(user="ann")]
+    mos.work()
+    assert done
+    assert why(mos) == [("discarded", _NO_RIGHT)]
+    assert blobs(mos) == []
+
+
+def test_what_an_erased_person_ordered_is_not_trained(mos: MOS) -> None:
+    ordered_by_bob(mos)
+    mos.erase(subject="bob", user="bob")
+    mos.work()
+    assert why(mos) == [("discarded", _NO_RIGHT)]
+
+
+def test_an_order_that_still_stands_is_carried_out_and_handed_on(mos: MOS) -> None:
+    ordered_by_bob(mos)
+    mos.work()
+    assert [(m.state, m.usable) for m in mos.adapters(user="bob", cube="users/ann")] == [
+        ("published", True)
+    ]
+    ids = [item.id for item in mos.list(user="ann")]
+    mos.update(ids[0], told(WORLD.new[9]), user="ann")
+    mos.work()
+    assert serving(mos, user="ann") == [(0, 2)]
+    mos.revoke(to="bob", user="ann")
+    mos.update(ids[1], told(WORLD.new[8]), user="ann")
+    mos.work()
+    assert why(mos)[-1] == ("discarded", _NO_RIGHT)
+
+
+def test_a_shard_is_made_anew_of_what_has_rested_as_long_as_was_asked_for(
+    mos: MOS, clock: ManualClock
+) -> None:
+    ids = fill(mos, FACTS)
+    mos.work()
+    clock.advance(seconds=61)
+    distil(mos, stable_seconds=60)
+    mos.update(ids[0], told(WORLD.new[9]), user="ann")
+    mos.work()
+    made = [each for each in mos.adapters(user="ann") if each.usable]
+    assert [(m.version, sorted(m.items)) for m in made] == [(2, sorted(ids[1:]))]
 
 
 def test_rows_hold_no_words(mos: MOS) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+import stat
 import struct
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -221,6 +222,8 @@ def test_an_export_is_what_peft_loads(tmp_path: Path) -> None:
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+    written = [tmp_path / "out", *(tmp_path / "out").iterdir()]
+    assert [stat.S_IMODE(each.stat().st_mode) for each in written] == [0o700, 0o600, 0o600]
     fresh = peft.PeftModel.from_pretrained(a_model(), tmp_path / "out").eval()
     ids = torch.tensor([[2, 20, 3, 4, 6, 7, 21]])
     plain = model(ids).logits

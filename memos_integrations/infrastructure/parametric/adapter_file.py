@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,6 +18,7 @@ from typing import Any
 
 from memos_integrations.cube.errors import HostileArchive, InvalidInput, MissingExtra
 from memos_integrations.infrastructure.activation.identity import Digest
+from memos_integrations.infrastructure.durable_file import make_directory
 from memos_integrations.infrastructure.parametric.errors import AdapterRefused
 from memos_integrations.infrastructure.parametric.lora import Shapes, lora_config, tensor_shapes
 from memos_integrations.infrastructure.parametric.manifest import decode_manifest, encode_manifest
@@ -87,7 +89,8 @@ def load(path: Path, *, base: Digest, shapes: Shapes) -> Adapter:
 
 def export(source: Path | bytes, folder: Path) -> Manifest:
     """Write ``adapter_model.safetensors`` and ``adapter_config.json``, as ``PeftModel`` and vLLM
-    load them. Raises ``InvalidInput`` for a folder that holds either already."""
+    load them, for the owner of the process alone. Raises ``InvalidInput`` for a folder that holds
+    either already."""
     names = folder / "adapter_model.safetensors", folder / "adapter_config.json"
     if any(each.exists() for each in names):
         raise InvalidInput(f"{folder} holds an adapter already; name an empty folder")
@@ -95,12 +98,19 @@ def export(source: Path | bytes, folder: Path) -> Manifest:
     told = _told(_checked(data))
     tensors = _tensors(data, told)
     manifest = told.manifest
-    folder.mkdir(parents=True, exist_ok=True)
-    names[0].write_bytes(bytes(save(dict(tensors), metadata={"format": "pt"})))
+    make_directory(folder)
+    _write_private(names[0], bytes(save(dict(tensors), metadata={"format": "pt"})))
     config = lora_config(manifest.recipe, manifest.invocation).to_dict()
     plain = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
-    names[1].write_text(json.dumps({**plain, "inference_mode": True}, indent=2, sort_keys=True))
+    told_to_peft = json.dumps({**plain, "inference_mode": True}, indent=2, sort_keys=True)
+    _write_private(names[1], told_to_peft.encode())
     return manifest
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
 
 
 def _checked(source: Path | bytes) -> SafetensorsInfo:

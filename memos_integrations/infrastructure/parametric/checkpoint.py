@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from memos_integrations.cube.errors import HostileArchive, MissingExtra, NotFound
-from memos_integrations.infrastructure.durable_file import full_disk_is_typed
+from memos_integrations.infrastructure.checkpoints import overwrite
+from memos_integrations.infrastructure.durable_file import (
+    directory_lock,
+    full_disk_is_typed,
+    sync_directory,
+)
 from memos_integrations.infrastructure.safetensors_file import check_safetensors
 from memos_integrations.infrastructure.strict_json import decode_object
 
@@ -40,20 +46,27 @@ class Place:
 
 
 def write(path: Path, place: Place, tensors: Mapping[str, Any]) -> None:
-    """Put it in place of the last one, whole or not at all. Raises ``OSError`` where the folder is
+    """Put it in place of the last one, whole or not at all; the last one's bytes are overwritten.
+    A kill leaves nothing but named files in the folder. Raises ``OSError`` where the folder is
     gone, and ``StorageFull``."""
     told = json.dumps(asdict(place), sort_keys=True)
     data = bytes(
         save({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, {"memos": told})
     )
-    new = path.with_name(path.name + ".new")
-    with full_disk_is_typed(path.parent):
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    new, old = (path.with_name(path.name + end) for end in (".new", ".old"))
+    with full_disk_is_typed(path.parent), directory_lock(path.parent, shared=False):
+        overwrite(new)  # of a writer that was killed
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        overwrite(old)
+        with suppress(FileNotFoundError):
+            path.rename(old)
+        new.rename(path)
+        sync_directory(path.parent)
+        overwrite(old)
 
 
 def read(path: Path, training: str, like: Mapping[str, Any]) -> tuple[Place, dict[str, Any]] | None:

@@ -133,62 +133,83 @@ def standing(connection: sqlite3.Connection, adapter: str, *, now: int) -> bool:
 
 
 def name_bytes(tx: Transaction, adapter: str, made: Made) -> bool:
-    """Note the file of a candidate before it is written; whether it still stands."""
+    """Note the file of a candidate before it is written; whether it still stands. One that an
+    earlier attempt has written goes."""
     if not standing(tx.connection, adapter, now=tx.now):
         return False
+    for _, before in tx.execute(queries("adapters")["artifact_of"], {"id": adapter}).fetchall():
+        if before and before != made.sha256:
+            _note_files(tx, [before])
     told = {"id": adapter, "base": made.base, "bytes": made.bytes}
     told |= {"seconds": made.seconds, "sha256": made.sha256}
     return tx.execute(queries("adapters")["fill"], told).rowcount > 0
 
 
-def publish(tx: Transaction, adapter: str, *, figures: str, data: Digest) -> list[str] | None:
-    """Let a candidate serve in place of the earlier versions of its shard; the blobs nothing
-    names any longer, or ``None`` where a source has changed meanwhile."""
+def publish(tx: Transaction, adapter: str, *, figures: str, data: Digest) -> bool:
+    """Let a candidate serve in place of the earlier versions of its shard, whose files are noted;
+    ``False`` where a source has changed meanwhile."""
     if not standing(tx.connection, adapter, now=tx.now):
-        return None
+        return False
     sql = queries("adapters")
     told = {"id": adapter, "state": "published", "figures": figures, "data": data, "why": ""}
     tx.execute(sql["settle"], told)
     older = [str(each) for (each,) in tx.execute(sql["older"], {"id": adapter}).fetchall()]
-    gone: list[str] = []
     for each in older:
-        gone += end(tx, each, why="a later version serves in its place")
-    return gone
+        end(tx, each, why="a later version serves in its place")
+    return True
 
 
-def discard(tx: Transaction, adapter: str, *, figures: str | None, why: str) -> list[str]:
+def discard(tx: Transaction, adapter: str, *, figures: str | None, why: str) -> None:
     """End a candidate that did not pass: its figures stay, its bytes do not."""
     told = {"id": adapter, "state": "discarded", "figures": figures, "data": None, "why": why}
     tx.execute(queries("adapters")["settle"], told)
-    return _without_bytes(tx, adapter)
+    _without_bytes(tx, adapter)
 
 
-def end(tx: Transaction, adapter: str, *, why: str) -> list[str]:
-    """Withdraw it and take its bytes out; the blobs that nothing names any longer."""
+def end(tx: Transaction, adapter: str, *, why: str) -> None:
+    """Withdraw it and take its bytes out: its file is noted, and wiped behind the transaction."""
     tx.execute(queries("adapters")["end"], {"id": adapter, "why": why})
-    return _without_bytes(tx, adapter)
+    _without_bytes(tx, adapter)
 
 
-def _without_bytes(tx: Transaction, adapter: str) -> list[str]:
+def _without_bytes(tx: Transaction, adapter: str) -> None:
     found = tx.execute(queries("adapters")["artifact_of"], {"id": adapter}).fetchall()
-    return artifacts.remove(tx, found)
+    _note_files(tx, artifacts.remove(tx, found))
 
 
-def take_out_withdrawn(tx: Transaction) -> list[str]:
-    """Remove the bytes of all that the tables have withdrawn; the blobs nothing names now."""
-    return artifacts.remove(tx, tx.execute(queries("adapters")["withdrawn"]).fetchall())
+def take_out_withdrawn(tx: Transaction) -> None:
+    """Take the bytes of all that the tables have withdrawn out; their files are noted."""
+    _note_files(tx, artifacts.remove(tx, tx.execute(queries("adapters")["withdrawn"]).fetchall()))
 
 
-def discard_given_up(tx: Transaction) -> list[str]:
-    """End the candidates whose task failed for good or was cancelled; the blobs nothing names."""
-    rows = tx.execute(queries("adapters")["given_up"]).fetchall()
-    return [gone for each, why in rows for gone in discard(tx, each, figures=None, why=why)]
+def discard_given_up(tx: Transaction) -> None:
+    """End the candidates whose task failed for good or was cancelled; their files are noted."""
+    for each, why in tx.execute(queries("adapters")["given_up"]).fetchall():
+        discard(tx, each, figures=None, why=why)
+
+
+def _note_files(tx: Transaction, blobs: Iterable[str]) -> None:
+    """Note files that no row names any longer, in the transaction that ended the row."""
+    for sha256 in blobs:
+        tx.execute(queries("adapters")["note_file"], {"sha256": sha256})
+
+
+def drop_note(tx: Transaction, sha256: str) -> None:
+    """The file that the note names is gone."""
+    tx.execute(queries("adapters")["drop_note"], {"sha256": sha256})
+
+
+def spend(tx: Transaction, adapter: str, seconds: float) -> None:
+    """Note the processor seconds that a training took so far, those of earlier attempts too."""
+    tx.execute(queries("adapters")["spend"], {"id": adapter, "seconds": seconds})
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """A shard that is to be made anew of what is left of it."""
 
+    adapter: str
+    """Which was made of it."""
     tenant: str
     cid: int
     model: str
@@ -269,6 +290,17 @@ def to_tend(connection: sqlite3.Connection) -> bool:
     return connection.execute(queries("adapters")["to_tend"]).fetchone() is not None
 
 
+def noted_files(connection: sqlite3.Connection) -> list[str]:
+    """The files that are still to be wiped: their rows are gone, or name another one."""
+    return [str(each) for (each,) in connection.execute(queries("adapters")["noted_files"])]
+
+
+def spent(connection: sqlite3.Connection, adapter: str) -> float:
+    """Processor seconds that the training of a candidate took so far."""
+    row = connection.execute(queries("adapters")["spent"], {"id": adapter}).fetchone()
+    return 0.0 if row is None else float(row[0])
+
+
 def bytes_held(connection: sqlite3.Connection) -> int:
     """Bytes of all adapters, the withdrawn ones too: their blobs are still there."""
     (total,) = connection.execute(queries("adapters")["bytes_held"]).fetchone()
@@ -278,8 +310,8 @@ def bytes_held(connection: sqlite3.Connection) -> int:
 def learnt(
     connection: sqlite3.Connection, *, cid: int, model: str, shard: int, recipe: str
 ) -> set[tuple[int, int]]:
-    """(item row, words) of what the newest adapter of this shard learns by this recipe; nothing
-    where it does not stand or was made by another."""
+    """(item row, words) of what the newest adapter of this shard learns by this order, whoever
+    gave it; nothing where it does not stand or was made by another."""
     bound = {"cid": cid, "model": model, "shard": shard, "recipe": recipe}
     return set(connection.execute(queries("adapters")["learnt"], bound).fetchall())
 

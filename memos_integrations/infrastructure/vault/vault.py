@@ -42,6 +42,7 @@ from memos_integrations.infrastructure.backends.part_vectors import PartVectors
 from memos_integrations.infrastructure.blobs import BlobStore
 from memos_integrations.infrastructure.checkpoints import Checkpoints
 from memos_integrations.infrastructure.governance.audit import AuditEntry, AuditLog, is_fresh
+from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.check import CheckReport, check
 from memos_integrations.infrastructure.vault.connection import (
     Readers,
@@ -318,7 +319,7 @@ class MemVault:
             forget()
         for sha256 in taken.blobs:
             self.blobs.erase(sha256)
-        self.checkpoints.wipe()
+        self.checkpoints.keep_only(self._in_training())
         engine = self._purge(taken.cubes)
         scan = self._commits.exclusively(lambda c: scrub(c, self.path, taken.words, taken.packed))
         scan = replace(scan, engine=engine)
@@ -326,6 +327,11 @@ class MemVault:
         if taken.blobs:
             self._commits.exclusively(cut_log)  # the note named their hashes
         return scan
+
+    def _in_training(self) -> set[str]:
+        """The candidates that stand: one with an erased source does not any more."""
+        with self.readers.snapshot() as connection:
+            return adapters.candidates(connection)
 
     def _finish_erasures(self) -> None:
         """Scrub the files for every erase whose process died between its commit and its end."""

@@ -12,16 +12,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from memos_integrations.cube.errors import HostileArchive, MemosError, NotFound, VaultDamaged
 from memos_integrations.cube.ports import Clock, TaskQueue
 from memos_integrations.infrastructure.queue.worker import Handler, Worker
-from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.vault import adapter_orders, adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow, Lost
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.transform.adapter_bytes import wipe_noted
 from memos_integrations.operation.transform.distil_task import DistilStage
 from memos_integrations.operation.transform.hosted import Hosts
 from memos_integrations.operation.transform.lesson import QuestionForms
@@ -31,6 +32,7 @@ from memos_integrations.operation.transform.teaching import Order, Teaching, kin
 if TYPE_CHECKING:
     from memos_integrations.infrastructure.parametric.bank import AdapterBank
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _PATIENCE_SECONDS = 1.0
 
@@ -63,6 +65,7 @@ class Adapters:
         self._banks: dict[str, AdapterBank] = {}
         self._stages: dict[str, DistilStage] = {}
         self._trainers: dict[str, Worker[Transaction]] = {}
+        wipe_noted(vault)
 
     # -- hosting ------------------------------------------------------------------------------
 
@@ -79,7 +82,7 @@ class Adapters:
             disk_bytes=self._disk_bytes,
         )
         trainer: Worker[Transaction] = Worker(
-            self._vault.maintain,
+            self._maintained,
             self._queue,
             {kind_of(name): stage, **({} if self._also is None else self._also(teaching))},
             clock=self._clock,
@@ -155,13 +158,20 @@ class Adapters:
                     bank.drop(key)
 
     def forget(self) -> None:
-        """Take off every model what no row stands for: something was erased. A model that is
-        answering just now is left to its next use, which looks itself."""
+        """Wipe the files that no row names any more, and take off every model what no row stands
+        for: something was erased. A model that is answering just now is left to its next use,
+        which looks itself."""
+        wipe_noted(self._vault)
+        self._take_off(patience_seconds=_PATIENCE_SECONDS)
+
+    def _take_off(self, *, patience_seconds: float) -> None:
+        if not self._banks:
+            return
         with self._vault.readers.snapshot() as connection:
             keys = adapters.published_keys(connection)
         for name, bank in list(self._banks.items()):
             lock = self.hosts.get(name).lock
-            if lock.acquire(timeout=_PATIENCE_SECONDS):
+            if lock.acquire(timeout=patience_seconds):
                 try:
                     for key in bank.resident():
                         if key not in keys:
@@ -171,29 +181,28 @@ class Adapters:
 
     def withdraw(self, adapter: str, *, why: str) -> None:
         """End an adapter for good and remove its bytes."""
-        for sha256 in self._vault.maintain(lambda tx: adapters.end(tx, adapter, why=why)):
-            self._vault.blobs.erase(sha256)
+        self._vault.maintain(lambda tx: adapters.end(tx, adapter, why=why))
         self.forget()
 
     # -- upkeep -------------------------------------------------------------------------------
 
     def tend(self) -> tuple[str, ...]:
         """Remove the bytes of adapters whose sources changed, and queue shards to be made anew of
-        what is left; the tasks."""
+        what is left; the tasks. What another process ended is taken off the models here too."""
+        self._take_off(patience_seconds=0.0)
         with self._vault.readers.snapshot() as connection:
             if not adapters.to_tend(connection):
                 return ()
 
-        def work(tx: Transaction) -> tuple[list[str], list[str]]:
-            gone = adapters.take_out_withdrawn(tx) + adapters.discard_given_up(tx)
+        def work(tx: Transaction) -> list[str]:
+            adapters.take_out_withdrawn(tx)
+            adapters.discard_given_up(tx)
             lost = adapters.take_rebuilds(tx, self.hosts.names())
-            return gone, [task for each in lost if (task := _queued(tx, each)) is not None]
+            return [task for each in lost if (task := _queued(tx, each)) is not None]
 
-        gone, tasks = self._vault.maintain(work)
-        for sha256 in gone:
-            self._vault.blobs.erase(sha256)
-        if gone:
-            self.forget()
+        tasks = self._vault.maintain(work)
+        if wipe_noted(self._vault):
+            self._take_off(patience_seconds=_PATIENCE_SECONDS)
         if tasks:
             self.notify()
         return tuple(tasks)
@@ -208,6 +217,12 @@ class Adapters:
             self.tend()
 
     # -- training -----------------------------------------------------------------------------
+
+    def _maintained(self, work: Callable[[Transaction], T]) -> T:
+        """As the vault's, for a trainer, which looks for tasks about once a second: a model must
+        not hold longer what another process has erased."""
+        self._take_off(patience_seconds=0.0)
+        return self._vault.maintain(work)
 
     def notify(self) -> None:
         """Something was queued."""
@@ -242,12 +257,14 @@ class Adapters:
 
 
 def _queued(tx: Transaction, lost: Lost) -> str | None:
-    """The task that makes a shard anew of what may still be learnt of it."""
+    """The task that makes a shard anew of what may still be learnt of it, for whoever ordered it
+    the first time."""
+    order = Order.from_json(lost.recipe)
     shards = adapters.members(tx.connection, cid=lost.cid, model=lost.model)
     rows = [
         row
         for row in current(tx, [iid for iid, shard in shards.items() if shard == lost.shard])
-        if why_not(row, now=tx.now, stable_seconds=0) is None
+        if why_not(row, now=tx.now, stable_seconds=order.stable_seconds) is None
     ]
     if not rows:
         return None
@@ -256,7 +273,10 @@ def _queued(tx: Transaction, lost: Lost) -> str | None:
         rows,
         model=lost.model,
         shard=lost.shard,
-        order=Order.from_json(lost.recipe),
+        order=order,
         rebuild=True,
     )
-    return None if queued is None else queued.task
+    if queued is None:
+        return None
+    adapter_orders.hand_over(tx, lost.adapter, queued.adapter)
+    return queued.task

@@ -20,12 +20,13 @@ from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import BackendUnavailable, Conflict, MemosError, StaleLease
 from memos_integrations.cube.ports import Task, TaskQueue
 from memos_integrations.infrastructure.activation.identity import Digest
-from memos_integrations.infrastructure.vault import adapters, artifacts
+from memos_integrations.infrastructure.vault import adapter_orders, adapters
 from memos_integrations.infrastructure.vault.adapters import AdapterRow, Made
 from memos_integrations.infrastructure.vault.rows import dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
+from memos_integrations.operation.transform.adapter_bytes import wipe_noted
 from memos_integrations.operation.transform.lesson import Lesson, QuestionForms
 from memos_integrations.operation.transform.shards import why_not
 from memos_integrations.operation.transform.teaching import Order, Teaching, lesson_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 """How often a training looks whether it still is wanted, and says how far it is."""
+_NO_RIGHT = "whoever ordered it may no longer write to its cube, or read all it is made of"
 _NOBODY = Principal(tenant="system", agent="memos")
 
 
@@ -85,7 +87,15 @@ class DistilStage:
     def _carried_out(self, task: Task, row: AdapterRow) -> str:
         order = Order.from_json(row.recipe)
         lessons = self._lessons(row, order)
-        watch = _Watch(self._vault, self._queue, task, row.id, self._lease_micros, self._closing)
+        watch = _Watch(
+            self._vault,
+            self._queue,
+            task,
+            row.id,
+            self._lease_micros,
+            self._closing,
+            seconds=order.seconds,
+        )
         made = self._trained(lessons, order, row, watch)
         if not made.manifest.verdict.published:
             why = "; ".join(made.manifest.verdict.why)
@@ -101,6 +111,8 @@ class DistilStage:
         def work(tx: Transaction) -> list[Lesson | None]:
             if not adapters.standing(tx.connection, row.id, now=tx.now):
                 raise _Unwanted("a memory it was to be made of has changed")
+            if not _may(tx, row):
+                raise _Unwanted(_NO_RIGHT)
             wanted = adapters.source_rows(tx.connection, [row.id])[row.id]
             rows = [
                 each
@@ -156,8 +168,8 @@ class DistilStage:
     # -- ending -------------------------------------------------------------------------------
 
     def _published(self, row: AdapterRow, made: Distilled) -> str:
-        """Name the file, write it, and let it serve: whatever dies in between leaves a candidate
-        whose bytes an erase knows of."""
+        """Name the file, then write it and let it serve in one transaction, so that no erase comes
+        between: whatever dies meanwhile leaves a candidate whose bytes an erase knows of."""
         with self._vault.readers.snapshot() as connection:
             free = self._disk_bytes - adapters.bytes_held(connection)
         size = len(made.file)
@@ -168,40 +180,35 @@ class DistilStage:
         new = Made(made.manifest.base, sha256, size, made.build_seconds)
         if not self._vault.maintain(lambda tx: adapters.name_bytes(tx, row.id, new)):
             return self._discarded(row, None, "a memory it was made of has changed")
-        self._vault.blobs.put(made.file)
         told, data = _figures(made), made.manifest.data
-        gone = self._vault.maintain(lambda tx: self._serving(tx, row, figures=told, data=data))
-        if gone is None:
-            done = self._discarded(row, None, "a memory it was made of has changed")
-            self._erase_unnamed(sha256)
-            return done
-        for each in gone:
-            self._vault.blobs.erase(each)
+        refused = self._vault.maintain(
+            lambda tx: self._serving(tx, row, made.file, figures=told, data=data)
+        )
+        if refused is not None:
+            return self._discarded(row, None, refused)
+        wipe_noted(self._vault)
         return _told(row.id, "published", "; ".join(made.manifest.verdict.why))
 
     def _serving(
-        self, tx: Transaction, row: AdapterRow, *, figures: str, data: Digest
-    ) -> list[str] | None:
-        gone = adapters.publish(tx, row.id, figures=figures, data=data)
-        if gone is not None:
-            items = [each.item for each in adapters.sources(tx.connection, row.id)]
-            tx.audit("distil", cube=row.cube, items=items, reason=row.id, tenant=row.tenant)
-        return gone
+        self, tx: Transaction, row: AdapterRow, file: bytes, *, figures: str, data: Digest
+    ) -> str | None:
+        """Write the file and publish it; else why not, and nothing is written."""
+        if not adapters.standing(tx.connection, row.id, now=tx.now):
+            return "a memory it was made of has changed"
+        if not _may(tx, row):
+            return _NO_RIGHT
+        self._vault.blobs.put(file)
+        adapters.publish(tx, row.id, figures=figures, data=data)
+        if not row.rebuild:
+            adapter_orders.drop(tx, row.id)
+        items = [each.item for each in adapters.sources(tx.connection, row.id)]
+        tx.audit("distil", cube=row.cube, items=items, reason=row.id, tenant=row.tenant)
+        return None
 
     def _discarded(self, row: AdapterRow, figures: str | None, why: str) -> str:
-        gone = self._vault.maintain(
-            lambda tx: adapters.discard(tx, row.id, figures=figures, why=why)
-        )
-        for sha256 in gone:
-            self._vault.blobs.erase(sha256)
+        self._vault.maintain(lambda tx: adapters.discard(tx, row.id, figures=figures, why=why))
+        wipe_noted(self._vault)
         return _told(row.id, "discarded", why)
-
-    def _erase_unnamed(self, sha256: str) -> None:
-        """An erase that came between did not know of this file yet."""
-        with self._vault.readers.snapshot() as connection:
-            used = artifacts.blob_used(connection, sha256)
-        if not used:
-            self._vault.blobs.erase(sha256)
 
 
 class _Unwanted(Exception):
@@ -219,9 +226,15 @@ class _Watch:
         adapter: str,
         lease_micros: int,
         closing: threading.Event,
+        *,
+        seconds: float,
     ) -> None:
         self._vault, self._queue, self._task = vault, queue, task
         self._adapter, self._lease_micros, self._closing = adapter, lease_micros, closing
+        self._seconds = seconds
+        with vault.readers.snapshot() as connection:
+            self._before = adapters.spent(connection, adapter)
+        self._began = time.process_time()
         self._share = 0.0
         self._next = 0.0
         self._stops = False
@@ -232,7 +245,7 @@ class _Watch:
 
     def should_stop(self) -> bool:
         """Called by the training between its steps; looks twice a second."""
-        if self._stops or self._closing.is_set():
+        if self._stops or self._closing.is_set() or self._spent() > self._seconds:
             return True
         if time.monotonic() < self._next:
             return False
@@ -251,7 +264,13 @@ class _Watch:
                 raise _Unwanted("a memory it was to be made of has changed")
         if not self._told():
             raise StaleLease("the task was cancelled, or another worker has it")
+        if self._spent() > self._seconds:
+            raise _Unwanted(f"{self._seconds:.0f} processor seconds were not enough")
         self._stops = False
+
+    def _spent(self) -> float:
+        """Processor seconds, those of earlier attempts included: what was wiped was paid for."""
+        return self._before + time.process_time() - self._began
 
     def _stands(self) -> bool:
         with self._vault.readers.snapshot() as connection:
@@ -262,6 +281,7 @@ class _Watch:
         """Say how far it is; whether the task is still this worker's."""
 
         def work(tx: Transaction) -> None:
+            adapters.spend(tx, self._adapter, self._spent())
             lease, now = self._lease_micros, tx.now
             self._queue.extend(tx, self._task, now=now, lease_micros=lease, progress=self._share)
 
@@ -272,6 +292,14 @@ class _Watch:
         except (BackendUnavailable, Conflict) as error:  # the next look tells it
             _log.info("progress of %s waits: %s", self._task.id, type(error).__name__)
         return True
+
+
+def _may(tx: Transaction, row: AdapterRow) -> bool:
+    """Whether whoever ordered it may do so still; the scheduler's orders are the owner's."""
+    if not Order.from_json(row.recipe).ordered:
+        return True
+    items = adapters.source_rows(tx.connection, [row.id])[row.id]
+    return adapter_orders.stands(tx.connection, row.id, cid=row.cid, items=items, now=tx.now)
 
 
 def _figures(made: Distilled) -> str:

@@ -66,7 +66,7 @@ class LearnStage:
         """``withdraw(adapter, why)`` ends one for good; ``seconds`` is what a training may take."""
         self._vault, self._teaching, self._withdraw = vault, teaching, withdraw
         self._stable_seconds = stable_seconds
-        self._order = Order(Recipe(), Gates(), seconds)
+        self._order = Order(Recipe(), Gates(), seconds, stable_seconds=stable_seconds)
 
     def prepare(self, task: Task) -> Callable[[Transaction], str | None]:
         """Plan the shards of the cube's long-stable memories; the effect queues their trainings.

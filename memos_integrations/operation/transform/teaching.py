@@ -56,6 +56,10 @@ class Order:
     """Processor seconds it may take."""
     forms: str | None = None
     """Question forms of this call alone, by the name they are kept under in this program."""
+    stable_seconds: float = 0.0
+    """How long a memory must have rested to be learnt, also where the shard is made anew."""
+    ordered: bool = False
+    """Whether somebody asked for it, whose right is looked at again (``adapter_orders``)."""
 
     def as_json(self) -> str:
         return dumps(asdict(self))
@@ -65,7 +69,8 @@ class Order:
         """Raises ``TypeError`` for what no order of this release says."""
         told: dict[str, Any] = json.loads(text)
         recipe = Recipe(**told["recipe"] | {"targets": tuple(told["recipe"]["targets"])})
-        return cls(recipe, Gates(**told["gates"]), told["seconds"], told["forms"])
+        rest = {key: told[key] for key in ("stable_seconds", "ordered") if key in told}
+        return cls(recipe, Gates(**told["gates"]), told["seconds"], told["forms"], **rest)
 
 
 @dataclass(frozen=True, slots=True)

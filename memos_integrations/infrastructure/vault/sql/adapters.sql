@@ -28,8 +28,33 @@ UPDATE adapter SET task = :task WHERE id = :id
 
 -- name: fill
 -- The bytes, named before they are written, so that an erase in between knows of them.
-UPDATE artifact SET identity = :base, bytes = :bytes, build_seconds = :seconds, sha256 = :sha256
+UPDATE artifact SET identity = :base, bytes = :bytes, build_seconds = max(build_seconds, :seconds), sha256 = :sha256
 WHERE aid = (SELECT aid FROM adapter WHERE id = :id) AND withdrawn IS NULL
+
+-- name: note_file
+INSERT OR IGNORE INTO meta (key, value) VALUES ('wiping:' || :sha256, x'')
+
+-- name: noted_files
+SELECT substr(key, 8) FROM meta WHERE key GLOB 'wiping:*' ORDER BY key
+
+-- name: drop_note
+DELETE FROM meta WHERE key = 'wiping:' || :sha256
+
+-- name: spend
+UPDATE artifact SET build_seconds = max(build_seconds, :seconds)
+WHERE aid = (SELECT aid FROM adapter WHERE id = :id)
+
+-- name: spent
+SELECT a.build_seconds FROM adapter d JOIN artifact a ON a.aid = d.aid WHERE d.id = :id
+
+-- name: orderer
+SELECT tenant, actor, result FROM idempotency WHERE key = :key
+
+-- name: hand_over
+UPDATE idempotency SET key = :new WHERE key = :old
+
+-- name: drop_order
+DELETE FROM idempotency WHERE key = :key
 
 -- name: settle
 UPDATE adapter SET state = :state, figures = :figures, data = :data, why = :why
@@ -88,6 +113,7 @@ WHERE d.id = :id AND d.state = 'candidate' AND a.withdrawn IS NULL
 
 -- name: to_tend
 SELECT 1 FROM artifact WHERE withdrawn IS NOT NULL AND kind = 'parametric'
+UNION ALL SELECT 1 FROM meta WHERE key GLOB 'wiping:*'
 UNION ALL SELECT 1 FROM adapter WHERE rebuild AND state IN ('stale', 'withdrawn')
 UNION ALL SELECT 1 FROM adapter d LEFT JOIN task t ON t.id = d.task
     WHERE d.state = 'candidate' AND (t.id IS NULL OR t.state IN ('failed', 'cancelled')) LIMIT 1
@@ -98,7 +124,7 @@ WHERE d.state = 'candidate' AND (t.id IS NULL OR t.state IN ('failed', 'cancelle
 
 -- name: to_rebuild
 -- Shards whose newest version was to be made anew and no longer stands.
-SELECT d.tenant, d.cid, d.model, d.shard, d.recipe FROM adapter d
+SELECT d.id, d.tenant, d.cid, d.model, d.shard, d.recipe FROM adapter d
 WHERE d.rebuild AND d.state IN ('stale', 'withdrawn')
     AND d.model IN (SELECT value FROM json_each(:models)) AND NOT EXISTS (
     SELECT 1 FROM adapter n WHERE n.cid = d.cid AND n.model = d.model AND n.shard = d.shard
@@ -122,8 +148,9 @@ SELECT a.aid, a.sha256 FROM adapter d JOIN artifact a ON a.aid = d.aid WHERE d.i
 SELECT id FROM adapter WHERE state = 'candidate'
 
 -- name: learnt
+-- By the same order, whoever gave it.
 SELECT s.iid, s.tid FROM adapter d JOIN artifact a ON a.aid = d.aid JOIN artifact_source s ON s.aid = a.aid
-WHERE d.cid = :cid AND d.model = :model AND d.shard = :shard AND d.recipe = :recipe
+WHERE d.cid = :cid AND d.model = :model AND d.shard = :shard AND json_remove(d.recipe, '$.ordered') = json_remove(:recipe, '$.ordered')
     AND d.state IN ('published', 'candidate') AND a.withdrawn IS NULL
     AND d.version = (SELECT max(n.version) FROM adapter n
         WHERE n.cid = d.cid AND n.model = d.model AND n.shard = d.shard)
