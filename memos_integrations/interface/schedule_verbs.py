@@ -110,7 +110,8 @@ class ScheduleVerbs(Verbs):
 
         ``decisions`` are about single memories, ``placements`` about the form of each cube for
         each model that this program hosts: text, KV-cache or adapter, by seconds and bytes.
-        Needs admin rights on them; a tenant's admin who names no cube sees the whole tenant.
+        Needs admin rights on them; a tenant's admin who names no cube sees the whole tenant. What
+        the tenant spends stands there for whoever rules all that it holds.
         """
         scope = self._scope(user, agent, session, cube)
         cubes = self._ruled(scope, named=cube is not None)

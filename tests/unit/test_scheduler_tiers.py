@@ -188,6 +188,22 @@ def test_a_plan_shows_nothing_of_other_tenants(tmp_path: Path) -> None:
         assert set(plan.hot) == {"default"}
 
 
+def test_a_cubes_owner_is_told_nothing_of_what_others_of_the_tenant_have(mos: MOS) -> None:
+    read(mos, mos.add("Ann's boat is called Seven Seas", user="ann").id, 4)
+    mos.wait()
+    alone = mos.plan(user="ann")
+    assert alone.considered == sum(alone.counts.values()) > 0
+    assert set(alone.hot) == {"default"}
+    mos.add("Bob's boat is called Fog", user="bob")
+    mos.wait()
+    plan = mos.plan(user="ann")
+    assert (plan.considered, plan.counts) == (alone.considered, alone.counts)
+    assert (plan.hot, plan.forms, plan.kept) == ({}, {}, {})
+    whole = mos.acting(Principal(user="root", roles=frozenset({"admin"}))).plan()
+    assert whole.considered > plan.considered
+    assert set(whole.hot) == {"default"}
+
+
 def test_the_working_set_fits_its_budget_and_says_why(mos: MOS) -> None:
     ids = [mos.add(f"Fact {n} about harbours and ships", user="ann").id for n in range(12)]
     mos.wait()

@@ -67,6 +67,8 @@ class Plan:
     """Per tenant: the bytes and seconds that the placements take."""
     hosted: tuple[str, ...] = ()
     """The models that this program hosts."""
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    """Of what was considered, how many memories each (tenant, cube) holds."""
 
     @property
     def moves(self) -> tuple[Decision, ...]:

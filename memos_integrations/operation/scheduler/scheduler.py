@@ -8,6 +8,7 @@ other rebalance came between, so that two of them cannot fill one tier together.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -117,6 +118,7 @@ class MemScheduler:
             placed.hot,
             spending,
             hosted=tuple(host.name for host in hosts),
+            counts=Counter((each.tenant, each.path) for each in records),
         )
         return self._with_placements(connection, plan, records, hosts) if hosts else plan
 
@@ -158,17 +160,22 @@ class MemScheduler:
 
 
 def only(plan: Plan, cubes: Collection[tuple[str, str]] | None) -> Plan:
-    """The part of a plan that concerns these cubes; other tenants' figures are left out."""
+    """The part of a plan that concerns these cubes. What a tenant spends is told where these are
+    all its cubes that hold anything: it is of no single one."""
     if cubes is None:
         return plan
-    tenants = {tenant for tenant, _ in cubes}
+    others = {tenant for tenant, path in plan.counts if (tenant, path) not in cubes}
+    tenants = {tenant for tenant, _ in cubes} - others
+    counts = {cube: count for cube, count in plan.counts.items() if cube in cubes}
     return replace(
         plan,
         decisions=tuple(d for d in plan.decisions if (d.tenant, d.cube) in cubes),
+        considered=sum(counts.values()),
         hot={name: each for name, each in plan.hot.items() if name in tenants},
         forms={name: each for name, each in plan.forms.items() if name in tenants},
         placements=tuple(p for p in plan.placements if (p.tenant, p.path) in cubes),
         kept={name: each for name, each in plan.kept.items() if name in tenants},
+        counts=counts,
     )
 
 
