@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra activation")
 transformers = pytest.importorskip("transformers", reason="needs the extra activation")
 
-from memos_integrations import MOS, Principal, Settings  # noqa: E402
+from memos_integrations import MOS, AsyncMOS, Principal, Settings  # noqa: E402
 from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound  # noqa: E402
 from memos_integrations.infrastructure.activation import codec, selftest  # noqa: E402
 from memos_integrations.infrastructure.activation.errors import CacheUnsupported  # noqa: E402
@@ -221,6 +222,29 @@ def test_a_cube_narrows_what_is_told_and_a_closed_one_is_refused(mos: MOS, model
     assert len(admin.caches(cube="users/sam")) == 1
     with pytest.raises(AccessDenied):
         mos.caches(user="eve", cube="users/sam")
+
+
+@pytest.mark.parametrize("narrow", [{"session": "s1"}, {"agent": "helper"}])
+def test_a_cache_is_of_whole_cubes(mos: MOS, model: Any, narrow: dict[str, str]) -> None:
+    fill(mos, "maya")
+    ask(mos, model)
+    for verb in (mos.caches, mos.cache_stats, mos.evict_caches):
+        for cube in (None, "users/maya"):
+            with pytest.raises(InvalidInput, match="name a cube"):
+                verb(user="maya", cube=cube, **narrow)
+    assert len(mos.caches(user="maya")) == 1
+    assert mos.caches(agent="helper") == []  # who asks alone, at home
+
+
+def test_a_cache_is_of_whole_cubes_for_asynchronous_callers_too(path: Path) -> None:
+    async def calls() -> None:
+        async with AsyncMOS(path, embedder=None, settings=SETTINGS) as mos:
+            for verb in (mos.caches, mos.cache_stats, mos.evict_caches):
+                with pytest.raises(InvalidInput, match="name a cube"):
+                    await verb(user="maya", session="s1")
+            assert await mos.caches(user="maya") == []
+
+    asyncio.run(calls())
 
 
 def test_a_reader_may_not_change_what_it_is_told_of(mos: MOS, model: Any) -> None:
