@@ -262,13 +262,38 @@ def test_run_that_goes_on_without_an_answer_approves_of_nothing(
     assert queued(mos) == ["candidate"]
 
 
-def test_run_of_a_loop_without_an_answer_approves_of_nothing(mos: MOS) -> None:
-    graph = graph_of(mos)
+class LoopSaver(InMemorySaver):
+    """A checkpointer for event loops only."""
+
+    def get_tuple(self, config: Any) -> Any:
+        raise NotImplementedError
+
+    def put_writes(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError
+
+    def list(self, config: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+    async def aget_tuple(self, config: Any) -> Any:
+        return InMemorySaver.get_tuple(self, config)
+
+    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+        InMemorySaver.put_writes(self, *args, **kwargs)
+
+    async def alist(self, config: Any, **kwargs: Any) -> Any:
+        for each in InMemorySaver.list(self, config, **kwargs):
+            yield each
+
+
+@pytest.mark.parametrize("saver", [InMemorySaver, LoopSaver])
+def test_run_of_a_loop_without_an_answer_approves_of_nothing(mos: MOS, saver: Any) -> None:
+    graph = graph_of(mos, saver=saver())
     a_bed_time(graph)
     correct(mos)
     a_bed_time(graph, Command(resume=True))
     assert asked(asyncio.run(graph.ainvoke(None, who())))["turn"] == 1
     assert queued(mos) == []
+    assert a_bed_time(graph, Command(resume=True))["distillation"]["state"] == "queued"
 
 
 def test_answers_by_the_id_of_the_interrupt_count_too(mos: MOS) -> None:
