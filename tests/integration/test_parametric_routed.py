@@ -77,8 +77,8 @@ def test_what_is_routed_is_in_the_log_and_counts_as_used(mos: MOS, adapter: str)
 
 
 def test_an_adapter_holding_more_than_the_scope_named_gives_way_to_text(mos: MOS) -> None:
-    told = {"agent": "bot", "session": "s1", "tags": ["x"]}
-    inside = mos.add(f"{WORDS[0]} !", user="maya", **told).id
+    said = f"{WORDS[0]} !"
+    inside = mos.add(said, user="maya", agent="bot", session="s1", tags=["x"]).id
     whole = learn(mos, inside, memory(mos, 1))
     scopes: list[dict[str, Any]] = [
         {"session": "s1"},
