@@ -359,11 +359,22 @@ def why(mos: MOS) -> list[tuple[str, str]]:
     return [(m.state, m.why) for m in mos.adapters(user="ann")]
 
 
-def test_who_ordered_a_training_may_lose_the_right_before_it_begins(mos: MOS) -> None:
+def test_who_ordered_a_training_may_lose_the_right_before_it_begins(
+    mos: MOS, parts: tuple[Any, Any]
+) -> None:
+    read: list[str] = []
+
+    def rendering(memory: str, question: str) -> str:
+        read.append(memory)
+        return tiny_world.rendering(memory, question)
+
+    host(mos, *parts, rendering=rendering)
     ordered_by_bob(mos)
     mos.revoke(to="bob", user="ann")
+    read.clear()
     mos.work()
     assert why(mos) == [("discarded", _NO_RIGHT)]
+    assert read == []
 
 
 def test_who_ordered_a_training_may_lose_the_right_while_it_runs(
@@ -373,7 +384,8 @@ def test_who_ordered_a_training_may_lose_the_right_while_it_runs(
 
     def rendering(memory: str, question: str) -> str:
         if not done:
-            done.append(mos.deny(ids[0], to="bob", user="ann") is None)
+            done.append(True)
+            mos.deny(ids[0], to="bob", user="ann")
         return tiny_world.rendering(memory, question)
 
     host(mos, *parts, rendering=rendering)

@@ -59,7 +59,12 @@ def _orderer(connection: sqlite3.Connection, adapter: str) -> Principal | None:
         return None
     tenant, actor, told = row[0], str(row[1]), json.loads(row[2])
     kind, _, name = actor.partition(":")
-    sets = {each: frozenset[str](told[each]) for each in _SETS}
+    roles, groups, clearances = (frozenset[str](told[each]) for each in _SETS)
     return Principal(
-        tenant=tenant, user=name if kind == "user" else None, agent=told["agent"], **sets
+        tenant=tenant,
+        user=name if kind == "user" else None,
+        agent=told["agent"],
+        roles=roles,
+        groups=groups,
+        clearances=clearances,
     )
