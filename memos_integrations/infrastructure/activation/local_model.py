@@ -80,5 +80,5 @@ def _fields(told: Any) -> Iterator[tuple[str, Any]]:
             yield name, value
             yield from _fields(value)
     elif isinstance(told, list):
-        for each in cast("list[Any]", told):
+        for each in cast("list[object]", told):
             yield from _fields(each)

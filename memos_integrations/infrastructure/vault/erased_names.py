@@ -90,7 +90,7 @@ def _unnamed(told: Any, names: frozenset[str]) -> Any:
         case str():
             return "erased" if told in names else told
         case list():
-            return [_unnamed(each, names) for each in cast("list[Any]", told)]
+            return [_unnamed(each, names) for each in cast("list[object]", told)]
         case dict():
             pairs = cast("dict[str, Any]", told).items()
             return {_unnamed(key, names): _unnamed(value, names) for key, value in pairs}
