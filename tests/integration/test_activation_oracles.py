@@ -14,6 +14,7 @@ transformers = pytest.importorskip("transformers", reason="needs the extra activ
 
 from memos_integrations import MOS, Principal, Settings  # noqa: E402
 from memos_integrations.infrastructure.activation import codec  # noqa: E402
+from memos_integrations.operation.transform.prompt import Turn  # noqa: E402
 
 # Two threads on busy cores wait for each other; one is faster for tensors of this size.
 torch.set_num_threads(1)
@@ -22,7 +23,7 @@ TEAM = "projects/team"
 PLAIN = "The team meets on Monday in the long room beside the old workshop, all of it"
 SECRET = "My salary is 91400 a year and I will leave in June, as maya@example.org knows as well"
 MONDAY, TUESDAY = datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 6, tzinfo=UTC)
-TURNS = [
+TURNS: list[Turn] = [
     {"role": "user", "content": "My secret number is 481516, note it down please my friend"},
     {"role": "assistant", "content": "I noted it for you"},
     {"role": "user", "content": "What now?"},
@@ -77,7 +78,7 @@ Ask = Callable[..., tuple[int, int]]
 
 @pytest.fixture(params=["exact", "linked", "blend", "batch"])
 def ask(request: pytest.FixtureRequest, model: Any, tokenizer: Any) -> Ask:
-    how: str = request.param
+    how: Any = request.param
 
     def one(mos: MOS, user: str, where: Any = None) -> tuple[int, int]:
         about: dict[str, Any] = {"user": user, "cube": TEAM, "filter": where}
