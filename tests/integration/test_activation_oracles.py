@@ -255,6 +255,8 @@ def test_what_changed_while_it_was_computed_is_not_kept(
 ) -> None:
     with MOS(path, embedder=None, settings=SETTINGS) as mos:
         mos.add(f"{SECRET}. {PLAIN}", user="maya")
+        with mos.activated(model, tokenizer, query="Which?", user="sam"):
+            pass  # the first use of a model tries whether its caches are restored
         kept = codec.keep
 
         def slowly(*given: Any, **named: Any) -> Any:
