@@ -125,6 +125,7 @@ VERBS = (
     *("showable", "list_showable", "routed"),
     *("caches", "cache_stats", "pin_cache", "unpin_cache", "demote_cache", "evict_caches"),
     *("verify_caches", "repair_caches"),
+    *("adapters", "claims", "verify_adapter", "withdraw_adapter", "stable_prefix"),
 )
 NOT_ASKED = {
     "blobs": "made by put_blob, refused by type before",
@@ -167,6 +168,7 @@ def needed(mos: MOS) -> dict[str, Any]:
         "keys": ["k"],
         "texts": [Embedded("k", "good words")],
         "model": "given",
+        "adapter": "no-adapter",
     }
 
 
@@ -228,6 +230,7 @@ def test_every_public_verb_is_in_the_table_or_named_here(mos: MOS) -> None:
     }
     others |= {"prune_tasks", "ranking", "records"}  # tried by tests of their own, as these are:
     others |= {"activated", "activated_batch"}
+    others |= {"host_model", "distil", "adapted", "export_adapter"}
     elsewhere = {
         "put_blob",
         "get_blob",
