@@ -32,7 +32,7 @@ GATES = Gates(
     recall_below_teacher=0.15,
     held_out_recall=0.8,
     distracted_recall=0.4,
-    old_knowledge_loss=0.1,
+    old_knowledge_loss=0.25,
     drift_kl=0.2,
 )
 """Lower than the default: what is measured here is the routing. The model reads one memory among

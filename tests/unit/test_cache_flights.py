@@ -85,11 +85,14 @@ def test_threads_take_turns_and_find_what_the_first_one_made(tmp_path: Path) -> 
     builds: list[int] = []
     found: list[str | None] = []
 
+    all_there = threading.Barrier(64)
+
     def ask(n: int) -> None:
+        all_there.wait()
         with flights.turn(KEY, at_hand=nothing) as flight:
             if flight.made is None:
                 builds.append(n)
-                time.sleep(0.01)
+                time.sleep(0.5)  # until the slowest thread waits too: nothing is at hand for it
                 flight.made = "made"
             found.append(flight.made)
 
