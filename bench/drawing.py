@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from html import escape
 from math import floor, log10
 
-_WIDTH, _HEIGHT = 760, 380
+WIDTH, HEIGHT = 760, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 124, 70, 46
 _COLOURS = ("#b3541e", "#1f6f8b")
-_STEPS = 4
+STEPS = 4
 _ROUND = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15)
 
 
@@ -45,16 +45,21 @@ def picture(
     turns = len(lines[0].values)
     top = scale_end(max(value for line in lines for value in line.values))
     parts = [
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
-        _text(_LEFT, 24, title, size=15, weight="bold"),
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
+        text(_LEFT, 24, title, size=15, weight="bold"),
         *_bands(phases, turns),
         *_axes(top, turns),
         *_marked(marks or Marks(""), turns),
     ]
     for line, colour in zip(lines, _COLOURS, strict=True):
         parts += _drawn(line, colour, top)
+    return framed(parts, title=title)
+
+
+def framed(parts: Sequence[str], *, title: str) -> str:
+    """A whole picture of these parts, named for whoever does not see it."""
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}" font-family="sans-serif">'
     )
     return "\n".join([head, *parts, "</svg>\n"])
@@ -64,17 +69,17 @@ def scale_end(most: float) -> float:
     """The end of a scale of four even steps, not much above ``most``."""
     if most <= 0:
         return 1.0
-    step = most / _STEPS
+    step = most / STEPS
     power = 10.0 ** floor(log10(step))
-    return _STEPS * next(m * power for m in _ROUND if m * power >= step)
+    return STEPS * next(m * power for m in _ROUND if m * power >= step)
 
 
 def _x(turn: float, turns: int) -> float:
-    return _LEFT + (turn - 0.5) * (_WIDTH - _LEFT - _RIGHT) / turns
+    return _LEFT + (turn - 0.5) * (WIDTH - _LEFT - _RIGHT) / turns
 
 
 def _y(value: float, top: float) -> float:
-    return _HEIGHT - _BOTTOM - value * (_HEIGHT - _TOP - _BOTTOM) / top
+    return HEIGHT - _BOTTOM - value * (HEIGHT - _TOP - _BOTTOM) / top
 
 
 def _bands(phases: Sequence[Phase], turns: int) -> Iterator[str]:
@@ -84,32 +89,32 @@ def _bands(phases: Sequence[Phase], turns: int) -> Iterator[str]:
         fill = ("#f5f1ea", "#e9f1f2", "#dcebe6")[n % 3]
         yield (
             f'<rect x="{left:.1f}" y="{_TOP - 26}" width="{right - left:.1f}" '
-            f'height="{_HEIGHT - _TOP - _BOTTOM + 26}" fill="{fill}"/>'
+            f'height="{HEIGHT - _TOP - _BOTTOM + 26}" fill="{fill}"/>'
         )
-        yield _text((left + right) / 2, _TOP - 9, phase.name, anchor="middle")
+        yield text((left + right) / 2, _TOP - 9, phase.name, anchor="middle")
 
 
 def _axes(top: float, turns: int) -> Iterator[str]:
-    for n in range(_STEPS + 1):
-        value = top * n / _STEPS
+    for n in range(STEPS + 1):
+        value = top * n / STEPS
         y = _y(value, top)
         yield (
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ccc"/>'
+            f'<line x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ccc"/>'
         )
-        yield _text(_LEFT - 8, y + 4, f"{value:g}", anchor="end")
+        yield text(_LEFT - 8, y + 4, f"{value:g}", anchor="end")
     for turn in range(1, turns + 1):
         if turn == 1 or turn % (4 if turns > 12 else 2) == 0:
-            yield _text(_x(turn, turns), _HEIGHT - _BOTTOM + 18, str(turn), anchor="middle")
-    yield _text(_LEFT, _HEIGHT - 8, "turn")
+            yield text(_x(turn, turns), HEIGHT - _BOTTOM + 18, str(turn), anchor="middle")
+    yield text(_LEFT, HEIGHT - 8, "turn")
 
 
 def _marked(marks: Marks, turns: int) -> Iterator[str]:
-    y = _HEIGHT - _BOTTOM - 3
+    y = HEIGHT - _BOTTOM - 3
     for turn in marks.turns:
         x = _x(turn, turns)
         yield f'<path d="M{x - 5:.1f},{y} h10 l-5,-9 z" fill="#777"/>'
     if marks.turns:
-        yield _text(_WIDTH - _RIGHT, _HEIGHT - 8, f"\u25b2 {marks.name}", anchor="end")
+        yield text(WIDTH - _RIGHT, HEIGHT - 8, f"\u25b2 {marks.name}", anchor="end")
 
 
 def _drawn(line: Line, colour: str, top: float) -> Iterator[str]:
@@ -125,10 +130,10 @@ def _drawn(line: Line, colour: str, top: float) -> Iterator[str]:
         )
     x, y = places[-1]
     told = f"{line.name}, {line.values[-1]:.2g} s"
-    yield _text(x + 9, y + 4, told, colour=colour, weight="bold")
+    yield text(x + 9, y + 4, told, colour=colour, weight="bold")
 
 
-def _text(
+def text(
     x: float,
     y: float,
     words: str,
@@ -138,6 +143,7 @@ def _text(
     colour: str = "#333",
     weight: str = "normal",
 ) -> str:
+    """Words at a place; 12 pixels high unless told."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
         f'fill="{colour}" font-weight="{weight}">{escape(words)}</text>'

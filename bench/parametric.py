@@ -50,12 +50,6 @@ WORLD = tiny_world.the_world()
 SHARD = 50
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 RECIPE = Recipe(rank=64, alpha=64, exposures=300, replay_weight=2.5, targets=LAYERS)
-CLOZES = {
-    "home": ("the home of {e} is", "{e} has home", "{e} lives in"),
-    "job": ("the job of {e} is", "{e} has job", "{e} works as"),
-    "pet": ("the pet of {e} is", "{e} has pet", "{e} owns"),
-    "food": ("the food of {e} is", "{e} has food", "{e} eats"),
-}
 REPLAYED = [f for n, f in enumerate(WORLD.known) if n % 6]
 """Known facts that replay asks for, in both forms: three of four of these questions are trained on,
 the fourth is for measuring."""
@@ -100,7 +94,7 @@ def a_host() -> Hosted:
 
 def a_lesson(fact: Fact, held: int) -> Lesson:
     """A fact told once, asked for in one question form and three cloze forms."""
-    clozes = (each.format(e=fact[0]) for each in CLOZES[fact[1]])
+    clozes = (each.format(e=fact[0]) for each in tiny_world.CLOZES[fact[1]])
     asked = (tiny_world.question(fact, 1 - held), *clozes)
     said = f"{tiny_world.statement(fact)} ."
     return Lesson(" ".join(fact), 1, said, asked, tiny_world.question(fact, held))

@@ -42,12 +42,6 @@ GATES = Gates(
 )
 """Looser than the default ones: so small a model forgets some of what it knew beside 24 new facts.
 A question about anything else never meets the adapter, so that costs no answer here."""
-CLOZES = {
-    "home": ("the home of {e} is", "{e} has home", "{e} lives in"),
-    "job": ("the job of {e} is", "{e} has job", "{e} works as"),
-    "pet": ("the pet of {e} is", "{e} has pet", "{e} owns"),
-    "food": ("the food of {e} is", "{e} has food", "{e} eats"),
-}
 VERBS = {forms[0].split()[1]: relation for relation, forms in tiny_world.RELATIONS.items()}
 
 
@@ -246,7 +240,7 @@ def _forms(item: MemoryItem) -> Sequence[str]:
     name, verb = item.text.split()[:2]
     relation = VERBS[verb]
     fact = (name, relation, "")
-    clozes = (each.format(e=name) for each in CLOZES[relation])
+    clozes = (each.format(e=name) for each in tiny_world.CLOZES[relation])
     return (question(fact, 0), *clozes, question(fact, 1))
 
 

@@ -24,6 +24,14 @@ RELATIONS = {
     "food": ("{e} eats {v}", "what does {e} eat", "which food has {e}"),
 }
 
+CLOZES = {
+    "home": ("the home of {e} is", "{e} has home", "{e} lives in"),
+    "job": ("the job of {e} is", "{e} has job", "{e} works as"),
+    "pet": ("the pet of {e} is", "{e} has pet", "{e} owns"),
+    "food": ("the food of {e} is", "{e} has food", "{e} eats"),
+}
+"""What begins a statement and asks for its end."""
+
 
 def words(rng: random.Random, syllables: int, count: int, seen: set[str]) -> list[str]:
     """So many new words; no word is made twice."""

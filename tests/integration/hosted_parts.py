@@ -29,7 +29,11 @@ TEMPLATE = (
 """A chat as the model of the invented world was taught to read."""
 INVOCATION = "question :"
 _FIGURES = json.dumps(
-    {"figures": asdict(Figures(1, 1, 1, 1, 0, 0, 1)), "verdict": {"why": ["made for a test"]}}
+    {
+        "figures": asdict(Figures(1, 1, 1, 1, 0, 0, 1)),
+        "verdict": {"why": ["made for a test"]},
+        "seconds": 1.0,
+    }
 )
 
 
