@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from memos_integrations.infrastructure.safetensors_file import check_safetensors
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.settings import Settings
 from memos_integrations.testing import crash
@@ -243,14 +242,16 @@ def look(job: Mapping[str, Any]) -> int:
 
 
 def tokens_on_disk(path: Path) -> set[int]:
-    """The markers of all memories of which a file holds the cache."""
+    """The markers of all memories of which a file holds the cache, whole, torn or half wiped.
+
+    Looks at every aligned number behind the length of the header: JSON and floats are none as
+    small as a marker.
+    """
     found: set[int] = set()
     for file in blob_files(path):
-        info = check_safetensors(file)
-        [tensor] = [each for each in info.tensors if each.name == "tokens"]
-        data = file.read_bytes()[info.data_start + tensor.begin : info.data_start + tensor.end]
-        ids = (int.from_bytes(data[n : n + 4], "little") for n in range(0, len(data), 4))
-        found |= {each for each in ids if each > _FILLERS}
+        data = file.read_bytes()[8:]
+        numbers = (int.from_bytes(data[n : n + 4], "little") for n in range(0, len(data) - 3, 4))
+        found |= {each for each in numbers if _FILLERS < each <= _FILLERS + _MARKERS}
     return found
 
 
