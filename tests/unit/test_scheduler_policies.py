@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from memos_integrations.cube.usage import MICROS, UsageRecord, cooled, heated
 from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.cube_use import CubeUse, Share
 from memos_integrations.operation.scheduler.forms import FormRules, choose_forms
+from memos_integrations.operation.scheduler.placement import Host, PlacementRules, Price
+from memos_integrations.operation.scheduler.placing import place_cubes
 from memos_integrations.operation.scheduler.policy import Policy
 from memos_integrations.operation.scheduler.tiers import TierRules, place
 from memos_integrations.operation.scheduler.working_set import choose
@@ -181,6 +185,48 @@ def test_a_tenant_is_never_given_more_than_its_cap() -> None:
     budget = Budget(Allowance(bytes=1000), Allowance(bytes=300))
     shares = budget.shares({"a": Allowance(0, 900, 0), "b": Allowance(0, 100, 0)})
     assert {name: share.bytes for name, share in shares.items()} == {"a": 300, "b": 100}
+
+
+def cube_held_beside(tokens: int) -> tuple[str, ...]:
+    """Why a cube's form waits, where another cube of so many tokens has taken the share."""
+    uses = [
+        CubeUse(1, "users/bob", "t", {1: Share(tokens, 1e6, 0, True)}, 100.0, 0.0, NOW),
+        CubeUse(2, "users/ann", "t", {2: Share(100, 1e3, 0, True)}, 10.0, 0.0, NOW),
+    ]
+    host = Host("tiny", 0.01, {"activation": Price(0.01, bytes_per_token=100.0)})
+    budget = Budget(Allowance(bytes=100.0 * tokens + 5_000.0))
+    placed, _ = place_cubes(uses, [host], {}, rules=PlacementRules(), budget=budget)
+    (ann,) = [each for each in placed if each.path == "users/ann"]
+    assert ann.fate == "held"
+    return ann.reasons
+
+
+def memory_held_beside(tokens: int) -> tuple[str, ...]:
+    """As ``cube_held_beside``, for the form of one memory."""
+    both = [used(90.0, tokens=tokens, path="users/bob"), used(60.0, item=2, path="users/ann")]
+
+    def within(seconds: float) -> Any:
+        return choose_forms(
+            both,
+            policy=POLICY,
+            rules=FormRules(),
+            budget=Budget(Allowance(seconds=seconds)),
+            executors=("activation", "parametric"),
+            now=NOW,
+        )
+
+    _, spending = within(1e9)
+    decided, _ = within(spending["t"].reserved.seconds - 1e-6)
+    (ann,) = [each for each in decided if each.row == 2]
+    assert ann.fate == "held"
+    return tuple(ann.reasons)
+
+
+@pytest.mark.parametrize("held", [cube_held_beside, memory_held_beside])
+def test_why_a_form_waits_tells_nothing_of_what_others_have_taken(held: Any) -> None:
+    told = {held(2_000), held(3_000)}
+    assert len(told) == 1
+    assert "share" in told.pop()[-1]
 
 
 def test_weights_share_in_proportion() -> None:

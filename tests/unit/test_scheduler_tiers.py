@@ -204,6 +204,22 @@ def test_a_cubes_owner_is_told_nothing_of_what_others_of_the_tenant_have(mos: MO
     assert set(whole.hot) == {"default"}
 
 
+def test_a_held_memory_tells_its_owner_nothing_of_what_took_the_share(tmp_path: Path) -> None:
+    """The same reason, whatever lies there: a figure in it would tell of others."""
+    told: set[tuple[str, ...]] = set()
+    for times in (40, 41):
+        settings = Settings(worker=False, extract=False, hot_bytes=len(LONG) * 2 + 400)
+        with MOS(tmp_path / f"{times}.db", embedder=None, settings=settings) as mos:
+            theirs = mos.add("Bob's boat is called Fog. " * times * 3, user="bob").id
+            for _ in range(9):
+                mos.get(theirs, user="bob")
+            read(mos, mos.add(LONG, user="ann").id, 4)
+            (held,) = [each for each in mos.plan(user="ann").decisions if each.fate == "held"]
+            told.add(held.reasons)
+    assert len(told) == 1
+    assert "share" in told.pop()[-1]
+
+
 def test_the_working_set_fits_its_budget_and_says_why(mos: MOS) -> None:
     ids = [mos.add(f"Fact {n} about harbours and ships", user="ann").id for n in range(12)]
     mos.wait()

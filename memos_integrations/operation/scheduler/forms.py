@@ -136,5 +136,5 @@ def _within(each: Decision, ledger: Ledger | None) -> Decision:
     """The decision, held back where its cost does not fit the tenant's share."""
     if each.fate != "move" or ledger is None or ledger.reserve(each.cost):
         return each
-    left = f"{ledger.spent.seconds:.1f} of {ledger.allowed.seconds:.1f} s are taken"
-    return replace(each, fate="held", reasons=(*each.reasons, f"over its tenant's share: {left}"))
+    why = f"its {each.cost.seconds:.1f} s are over what is left of its tenant's share"
+    return replace(each, fate="held", reasons=(*each.reasons, why))

@@ -188,8 +188,8 @@ def _within(each: Placement, ledger: Ledger) -> Placement:
     if ledger.reserve(each.cost):
         return each
     why = (
-        f"over its tenant's share: {ledger.spent.seconds:.3g} of {ledger.allowed.seconds:.3g} s "
-        f"and {ledger.spent.bytes:.0f} of {ledger.allowed.bytes:.0f} bytes are taken"
+        f"its {each.cost.seconds:.3g} s and {each.cost.bytes:.0f} bytes are over what is left of "
+        "its tenant's share"
     )
     if each.step == "promote":
         return replace(_hold(each, why), cost=NOTHING)

@@ -109,15 +109,11 @@ def _refusal(each: Judged, ledger: Ledger, rules: TierRules, now: int) -> str | 
     if each.record.tier != "hot" and _rests(each.record, rules, now):
         return f"moved less than {rules.residence_seconds:g} s ago"
     if not ledger.reserve(each.cost):
-        return f"its tenant's share of the hot tier is taken ({_spent(ledger)})"
+        return (
+            f"its {each.cost.bytes:.0f} bytes and {each.cost.tokens:.0f} tokens are over what is "
+            "left of its tenant's share of the hot tier"
+        )
     return None
-
-
-def _spent(ledger: Ledger) -> str:
-    return (
-        f"{ledger.spent.bytes:.0f} of {ledger.allowed.bytes:.0f} bytes, "
-        f"{ledger.spent.tokens:.0f} of {ledger.allowed.tokens:.0f} tokens"
-    )
 
 
 def _decide(
