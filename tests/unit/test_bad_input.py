@@ -47,22 +47,26 @@ def mos(tmp_path: Path) -> Iterator[MOS]:
         yield made
 
 
+STANDING = """SELECT
+    (SELECT coalesce(max(seq), 0) FROM outbox),
+    (SELECT count(*) FROM item),
+    (SELECT count(*) FROM content),
+    (SELECT count(*) FROM cube),
+    (SELECT count(*) FROM task),
+    (SELECT count(*) FROM access),
+    (SELECT count(*) FROM idempotency),
+    (SELECT coalesce(sum(length(path) + length(owner)), 0) FROM cube)
+"""
+
+
 def standing(mos: MOS) -> tuple[int, ...]:
     """What every refused call has to leave as it was."""
     with closing(sqlite3.connect(mos.path)) as connection:
-        return tuple(
-            connection.execute(sql).fetchone()[0]
-            for sql in (
-                "SELECT coalesce(max(seq), 0) FROM outbox",
-                "SELECT count(*) FROM item",
-                "SELECT count(*) FROM content",
-                "SELECT count(*) FROM cube",
-                "SELECT count(*) FROM task",
-                "SELECT count(*) FROM access",
-                "SELECT count(*) FROM idempotency",
-                "SELECT coalesce(sum(length(path) + length(owner)), 0) FROM cube",
-            )
-        )
+        return stands(connection)
+
+
+def stands(connection: sqlite3.Connection) -> tuple[int, ...]:
+    return tuple(connection.execute(STANDING).fetchone())
 
 
 # -- every parameter of every verb against every bad value ----------------------------------------
@@ -198,19 +202,21 @@ def call(mos: MOS, verb: str, given: dict[str, Any]) -> None:
 def test_bad_argument_is_a_typed_error_that_changes_nothing_or_it_works(
     mos: MOS, verb: str
 ) -> None:
-    good = needed(mos)
-    before = standing(mos)
-    for name in asked(mos, verb):
-        for value in BAD.values():
-            try:
-                call(mos, verb, arguments(mos, verb, good) | {name: value})
-            except MemosError:
-                assert standing(mos) == before, f"{verb}({name}=...) left something behind"
-            else:
-                good = needed(mos)
-                before = standing(mos)
+    with closing(sqlite3.connect(mos.path, isolation_level=None)) as connection:
+        good = arguments(mos, verb, fresh := needed(mos))
+        before = stands(connection)
+        for name in asked(mos, verb):
+            for value in BAD.values():
+                try:
+                    call(mos, verb, good | {name: value})
+                except MemosError:
+                    left = f"{verb}({name}=...) left something behind"
+                    assert stands(connection) == before, left
+                else:
+                    good = arguments(mos, verb, fresh := needed(mos))
+                    before = stands(connection)
     everything = mos.list(user="alice", limit=10_000)
-    assert {item.id for item in everything} >= {good["item"], good["target"]}
+    assert {item.id for item in everything} >= {fresh["item"], fresh["target"]}
     assert mos.search("base", user="alice")
     assert mos.check().sound
     assert mos.audit_verify().intact
