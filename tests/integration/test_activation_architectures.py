@@ -225,10 +225,15 @@ def test_a_cache_that_has_not_seen_these_tokens_is_not_kept() -> None:
         codec.keep(T.DynamicCache(config=model.config), context[0].tolist(), identity=ID)
 
 
-def test_numbers_that_are_none_are_not_kept() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_are_none_are_not_kept(number: float, dtype: Any) -> None:
     model = made(KEPT["llama"]())
     context, _ = prompt()
     cache = prefilled(model, context)
-    cache.layers[2].values[0, 0, 3, 1] = float("nan")
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys.to(dtype), layer.values.to(dtype)
+    codec.keep(cache, context[0].tolist(), identity=ID)
+    cache.layers[2].values[0, 0, 3, 1] = number
     with pytest.raises(CacheRefused, match="not finite"):
         codec.keep(cache, context[0].tolist(), identity=ID)

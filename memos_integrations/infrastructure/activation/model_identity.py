@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +35,12 @@ _OF_ONE_CALL = frozenset({"padding", "truncation"})
 """Of a fast tokenizer: how it was last called. Which ids a text has does not depend on it."""
 _weights: WeakKeyDictionary[Any, tuple[bytes, str]] = WeakKeyDictionary()
 """Model -> what its parameters looked like when they were hashed, and the hash."""
+_tokenizers: WeakKeyDictionary[Any, dict[bytes, Digest]] = WeakKeyDictionary()
+"""Tokenizer -> what it looked like, and its hash: a second's work for a usual 150,000 words."""
+_LOOKS = 8
+"""Kept of one tokenizer: it looks otherwise while it truncates, and is hashed alike."""
+_PARTS = ("normalizer", "pre_tokenizer", "post_processor")
+_PROBE = " The 3 caf\u00e9s, Na\u00efve & Z\u00dc\u2019s\tA_b-c\n\u4f60\u597d \U0001f600 don't <s> "
 
 
 def identify(model: Any, tokenizer: Any) -> Identity:
@@ -132,14 +138,52 @@ def _added(base: Any) -> frozenset[int]:
     )
 
 
-def _tokenizer_digest(tokenizer: Any) -> str:
+def _tokenizer_digest(tokenizer: Any) -> Digest:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        said = json.loads(backend.to_str())
-        return _of_json({name: said[name] for name in said if name not in _OF_ONE_CALL})
+        return _known_digest(tokenizer, _look_of_backend(backend), lambda: _backend_digest(backend))
     if not hasattr(tokenizer, "get_vocab"):
         raise InvalidInput("tokenizer must be a transformers tokenizer")
     return _of_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
+
+
+def _known_digest(tokenizer: Any, look: bytes, make: Callable[[], Digest]) -> Digest:
+    known = _tokenizers.setdefault(tokenizer, {})
+    if look not in known:
+        if len(known) >= _LOOKS:
+            known.clear()
+        known[look] = make()
+    return known[look]
+
+
+def _backend_digest(backend: Any) -> Digest:
+    said = json.loads(backend.to_str())
+    return _of_json({name: said[name] for name in said if name not in _OF_ONE_CALL})
+
+
+def _look_of_backend(backend: Any) -> bytes:
+    """Changes when words are added, a part is exchanged, or a text of many kinds of characters
+    comes to have other ids. Another model whose words are as many and whose ids are the same for
+    the probe and for a sample of its words is not seen.
+    """
+    size = backend.get_vocab_size()
+    ids = range(0, size, max(1, size // _SAMPLES))
+    added = sorted((n, str(each)) for n, each in backend.get_added_tokens_decoder().items())
+    parts = [_state(getattr(backend, name)) for name in _PARTS]
+    sample = [backend.id_to_token(n) for n in ids]
+    probed = backend.encode(_PROBE).ids
+    said = (id(backend), size, added, parts, sample, probed, _settings_of(backend.model))
+    return hashlib.sha256(repr(said).encode()).digest()
+
+
+def _state(part: Any) -> bytes | None:
+    return None if part is None else bytes(part.__getstate__())
+
+
+def _settings_of(model: Any) -> list[tuple[str, str]]:
+    """The plain attributes of a tokenizer's model, such as its unknown token."""
+    given = ((name, getattr(model, name)) for name in dir(model) if not name.startswith("_"))
+    return [(name, repr(value)) for name, value in given if not callable(value)]
 
 
 def _adapters(model: Any) -> tuple[str, ...]:
