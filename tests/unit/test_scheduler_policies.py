@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from memos_integrations.cube.usage import MICROS, UsageRecord, cooled, heated
-from memos_integrations.operation.scheduler.budget import Allowance, Budget
+from memos_integrations.operation.scheduler.budget import NOTHING, Allowance, Budget, Ledger
 from memos_integrations.operation.scheduler.cube_use import CubeUse, Share
 from memos_integrations.operation.scheduler.forms import FormRules, choose_forms
 from memos_integrations.operation.scheduler.placement import Host, PlacementRules, Price
@@ -103,6 +104,14 @@ def test_favoured_labels_and_tags_are_worth_more() -> None:
     assert total(replace(PLAIN, labels=("work",)), policy) > total(PLAIN, policy)
 
 
+@pytest.mark.parametrize("heat", [0.0, 1.0, 7.3])
+def test_the_total_alone_is_the_sum_of_the_terms(heat: float) -> None:
+    policy = Policy(favoured=frozenset({"work"}))
+    record = used(heat, tags=("work",), priority=0.3, closeness=0.4, memory_type="preference")
+    for each in (record, replace(record, last=NOW - 3 * DAY, heat_at=NOW - 2 * DAY), PLAIN):
+        assert policy.total(each, now=NOW) == policy.score(each, now=NOW).total
+
+
 def test_a_term_of_weight_zero_is_not_there() -> None:
     policy = Policy(weights={"frequency": 1.0, "recency": 0.0})
     assert [term.name for term in policy.score(used(3), now=NOW).terms] == ["frequency"]
@@ -187,6 +196,21 @@ def test_a_tenant_is_never_given_more_than_its_cap() -> None:
     assert {name: share.bytes for name, share in shares.items()} == {"a": 300, "b": 100}
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_what_was_asked_for_fits_in_whatever_order_it_is_taken(seed: int) -> None:
+    rng = random.Random(seed)
+    costs = [Allowance(0.0, rng.uniform(1e5, 1e7), rng.uniform(0.0, 1.0)) for _ in range(60)]
+    demand = NOTHING
+    for each in costs:
+        demand = demand.plus(each)
+    ledger = Ledger(Budget().shares({"t": demand})["t"])
+    rng.shuffle(costs)
+    assert all(ledger.reserve(each) for each in costs)
+    assert ledger.spent.bytes <= demand.bytes
+    assert ledger.spent.seconds <= demand.seconds
+    assert not ledger.reserve(Allowance(0.0, 1.0, 0.0))
+
+
 def cube_held_beside(tokens: int) -> tuple[str, ...]:
     """Why a cube's form waits, where another cube of so many tokens has taken the share."""
     uses = [
@@ -216,7 +240,7 @@ def memory_held_beside(tokens: int) -> tuple[str, ...]:
         )
 
     _, spending = within(1e9)
-    decided, _ = within(spending["t"].reserved.seconds - 1e-6)
+    decided, _ = within(spending["t"].reserved.seconds - 1e-3)
     (ann,) = [each for each in decided if each.row == 2]
     assert ann.fate == "held"
     return tuple(ann.reasons)

@@ -7,10 +7,12 @@ asks, what is left over goes to those that ask for more), and spending is reserv
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _DIMENSIONS = ("tokens", "bytes", "seconds")
+_ROUNDING = 1e-9
+"""A share of what is allowed, that sums of the same costs differ by in another order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +24,25 @@ class Allowance:
     seconds: float = math.inf
 
     def plus(self, other: Allowance) -> Allowance:
-        return self._each(other, lambda a, b: a + b)
+        return Allowance(
+            self.tokens + other.tokens, self.bytes + other.bytes, self.seconds + other.seconds
+        )
 
     def at_most(self, other: Allowance) -> Allowance:
-        return self._each(other, min)
+        return Allowance(
+            min(self.tokens, other.tokens),
+            min(self.bytes, other.bytes),
+            min(self.seconds, other.seconds),
+        )
 
     def covers(self, other: Allowance) -> bool:
-        """Whether ``other`` fits into it, in every dimension."""
-        return all(getattr(other, d) <= getattr(self, d) for d in _DIMENSIONS)
-
-    def _each(self, other: Allowance, of: Callable[[float, float], float]) -> Allowance:
-        return Allowance(*(of(getattr(self, d), getattr(other, d)) for d in _DIMENSIONS))
+        """Whether ``other`` fits into it, in every dimension, but for what rounding adds."""
+        slack = 1.0 + _ROUNDING
+        return (
+            other.tokens <= self.tokens * slack
+            and other.bytes <= self.bytes * slack
+            and other.seconds <= self.seconds * slack
+        )
 
 
 NOTHING = Allowance(0.0, 0.0, 0.0)
@@ -92,5 +102,5 @@ class Ledger:
         after = self.spent.plus(cost)
         if not self.allowed.covers(after):
             return False
-        self.spent = after
+        self.spent = after.at_most(self.allowed)
         return True

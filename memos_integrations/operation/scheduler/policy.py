@@ -7,7 +7,7 @@ in a plan, in a rebalance and in a simulation. Called by ``tiers``, ``forms`` an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -81,11 +81,16 @@ class Policy:
     def score(self, record: UsageRecord, *, now: int) -> Score:
         """The memory's terms at ``now``."""
         terms = tuple(
-            _term(name, weight, _TERMS[name](self, record, now))
+            Term(name, _VALUES[name](self, record, now), weight, _WORDS[name](self, record, now))
             for name, weight in sorted(self.weights.items())
             if weight
         )
         return Score(terms)
+
+    def total(self, record: UsageRecord, *, now: int) -> float:
+        """The total of ``score``, without what is said of the terms."""
+        weights = self.weights.items()
+        return math.fsum(_VALUES[name](self, record, now) * w for name, w in weights if w)
 
     def heat(self, record: UsageRecord, *, now: int) -> float:
         """Reads of the memory, decayed to ``now``."""
@@ -94,57 +99,84 @@ class Policy:
         )
 
 
-Measured: TypeAlias = tuple[float, str]
-
-
-def _term(name: TermName, weight: float, measured: Measured) -> Term:
-    return Term(name, measured[0], weight, measured[1])
-
-
-def _recency(policy: Policy, record: UsageRecord, now: int) -> Measured:
+def _recency(policy: Policy, record: UsageRecord, now: int) -> float:
     if record.last is None:
-        return 0.0, "never read"
+        return 0.0
     seconds = max(0, now - record.last) / MICROS
-    return 0.5 ** min(1000.0, seconds / policy.recency_seconds), f"read {_span(seconds)} ago"
+    return float(0.5 ** min(1000.0, seconds / policy.recency_seconds))
 
 
-def _frequency(policy: Policy, record: UsageRecord, now: int) -> Measured:
-    heat = policy.heat(record, now=now)
-    return math.log2(1.0 + heat), f"{record.count} reads, {heat:.2f} after decay"
+def _recency_words(_: Policy, record: UsageRecord, now: int) -> str:
+    if record.last is None:
+        return "never read"
+    return f"read {_span(max(0, now - record.last) / MICROS)} ago"
 
 
-def _closeness(_: Policy, record: UsageRecord, now: int) -> Measured:
-    del now
-    near = min(1.0, max(0.0, record.closeness))
-    return near, f"cosine {near:.2f} to the work in hand" if near else "no work in hand is known"
+def _frequency(policy: Policy, record: UsageRecord, now: int) -> float:
+    return math.log2(1.0 + policy.heat(record, now=now))
 
 
-def _labels(policy: Policy, record: UsageRecord, now: int) -> Measured:
-    del now
-    hits = sorted(policy.favoured.intersection((*record.labels, *record.tags)))
-    return float(bool(hits)), "favoured by " + ", ".join(hits) if hits else "no favoured label"
+def _frequency_words(policy: Policy, record: UsageRecord, now: int) -> str:
+    return f"{record.count} reads, {policy.heat(record, now=now):.2f} after decay"
 
 
-def _priority(_: Policy, record: UsageRecord, now: int) -> Measured:
-    del now
-    return min(1.0, max(-1.0, record.priority)), f"priority {record.priority:g}"
+def _closeness(_: Policy, record: UsageRecord, __: int) -> float:
+    return min(1.0, max(0.0, record.closeness))
 
 
-def _cost(_: Policy, record: UsageRecord, now: int) -> Measured:
-    del now
+def _closeness_words(policy: Policy, record: UsageRecord, now: int) -> str:
+    near = _closeness(policy, record, now)
+    return f"cosine {near:.2f} to the work in hand" if near else "no work in hand is known"
+
+
+def _labels(policy: Policy, record: UsageRecord, __: int) -> float:
+    return float(bool(_favoured(policy, record)))
+
+
+def _labels_words(policy: Policy, record: UsageRecord, __: int) -> str:
+    hits = _favoured(policy, record)
+    return "favoured by " + ", ".join(sorted(hits)) if hits else "no favoured label"
+
+
+def _favoured(policy: Policy, record: UsageRecord) -> frozenset[str]:
+    if not policy.favoured:
+        return policy.favoured
+    return policy.favoured.intersection((*record.labels, *record.tags))
+
+
+def _priority(_: Policy, record: UsageRecord, __: int) -> float:
+    return min(1.0, max(-1.0, record.priority))
+
+
+def _priority_words(_: Policy, record: UsageRecord, __: int) -> str:
+    return f"priority {record.priority:g}"
+
+
+def _cost(_: Policy, record: UsageRecord, __: int) -> float:
+    per_kib = saved_seconds(record) / (max(1, record.bytes) / 1024)
+    return per_kib / (1.0 + per_kib)
+
+
+def _cost_words(_: Policy, record: UsageRecord, __: int) -> str:
     seconds = saved_seconds(record)
-    per_kib = seconds / (max(1, record.bytes) / 1024)
-    value = per_kib / (1.0 + per_kib)
-    return value, f"saves {seconds:.3f} s a read for {record.bytes} bytes ({record.memory_type})"
+    return f"saves {seconds:.3f} s a read for {record.bytes} bytes ({record.memory_type})"
 
 
-_TERMS = {
+_VALUES: Final[Mapping[TermName, Callable[[Policy, UsageRecord, int], float]]] = {
     "recency": _recency,
     "frequency": _frequency,
     "closeness": _closeness,
     "labels": _labels,
     "priority": _priority,
     "cost": _cost,
+}
+_WORDS: Final[Mapping[TermName, Callable[[Policy, UsageRecord, int], str]]] = {
+    "recency": _recency_words,
+    "frequency": _frequency_words,
+    "closeness": _closeness_words,
+    "labels": _labels_words,
+    "priority": _priority_words,
+    "cost": _cost_words,
 }
 
 

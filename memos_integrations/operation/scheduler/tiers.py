@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from memos_integrations.cube.usage import MICROS, Tier, UsageRecord
 from memos_integrations.operation.scheduler.budget import NOTHING, Allowance, Budget, Ledger
 from memos_integrations.operation.scheduler.decision import Decision, Fate, Spending
-from memos_integrations.operation.scheduler.policy import Policy, Score, saved_seconds
+from memos_integrations.operation.scheduler.policy import Policy, saved_seconds
 
 _DAY = 86_400.0
 
@@ -36,10 +36,10 @@ class TierRules:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A record with its score."""
+    """A record with the total of its score."""
 
     record: UsageRecord
-    score: Score
+    total: float
 
     @property
     def cost(self) -> Allowance:
@@ -60,7 +60,7 @@ def place(
     records: Iterable[UsageRecord], *, policy: Policy, rules: TierRules, budget: Budget, now: int
 ) -> Placed:
     """The tier of every memory at ``now``. Deterministic: ties go by row number."""
-    judged = [Judged(record, policy.score(record, now=now)) for record in records]
+    judged = [Judged(record, policy.total(record, now=now)) for record in records]
     contenders = [each for each in judged if _contends(each, rules)]
     shares = budget.shares(_demands(contenders))
     ledgers = {tenant: Ledger(share) for tenant, share in shares.items()}
@@ -82,7 +82,7 @@ def _contends(each: Judged, rules: TierRules) -> bool:
     if not each.record.live:
         return False
     resident = each.record.tier == "hot"
-    return each.score.total >= (rules.leave_hot if resident else rules.enter_hot)
+    return each.total >= (rules.leave_hot if resident else rules.enter_hot)
 
 
 def _demands(contenders: Sequence[Judged]) -> dict[str, Allowance]:
@@ -98,7 +98,7 @@ def _order(each: Judged, rules: TierRules, now: int) -> tuple[bool, float, int]:
     resident = each.record.tier == "hot"
     stays = resident and _rests(each.record, rules, now)
     lead = 1.0 + rules.margin if resident else 1.0
-    return not stays, -each.score.total * lead, each.record.item
+    return not stays, -each.total * lead, each.record.item
 
 
 def _rests(record: UsageRecord, rules: TierRules, now: int) -> bool:
@@ -144,7 +144,7 @@ def _decide(
         tenant=record.tenant,
         from_tier=record.tier,
         to_tier=to,
-        score=each.score,
+        score=policy.score(record, now=now),
         threshold=threshold,
         reasons=tuple(reasons),
         fate=fate,
@@ -157,7 +157,7 @@ def _decide(
 
 def _wanted(each: Judged, admitted: bool, rules: TierRules, now: int) -> tuple[Tier, float, str]:
     """The tier it belongs into, the threshold that says so, and the words for it."""
-    record, total = each.record, each.score.total
+    record, total = each.record, each.total
     if admitted:
         return "hot", rules.enter_hot, f"score {total:.3f} keeps it at hand"
     if record.tier == "hot":
