@@ -16,6 +16,7 @@ from memos_integrations.cube.errors import UsageError  # noqa: E402
 from memos_integrations.infrastructure.activation.local_model import load  # noqa: E402
 
 torch.set_num_threads(1)
+FOUR = {"load_in_4bit": True}
 DATA = Path(__file__).parents[2] / "cookbook" / "data" / "tinyfacts"
 
 
@@ -72,6 +73,101 @@ def test_a_config_that_is_none_is_told(tmp_path: Path, text: str) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("method", ["fp8", "mxfp4", "gptq", "no such", None, ["fp8"]])
+@pytest.mark.parametrize("field", ["quantization_config", "compression_config"])
+def test_kernels_of_a_quantisation_are_refused(tmp_path: Path, field: str, method: Any) -> None:
+    quantised = {field: {"quant_method": method, "bits": 4}}
+    for config in (quantised, {"text_config": quantised}):
+        with pytest.raises(UsageError, match="save the model dequantised"):
+            load(folder(tmp_path, **config))
+
+
 def test_what_another_package_would_have_to_load_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ImportError"):
-        load(folder(tmp_path, quantization_config={"quant_method": "gptq", "bits": 4}))
+        load(folder(tmp_path, quantization_config={"quant_method": "bitsandbytes", **FOUR}))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
+def test_code_beside_the_weights_is_refused(tmp_path: Path, name: str) -> None:
+    told = folder(tmp_path / "m") / name
+    (tmp_path / "m" / "evil.py").write_text("raise SystemExit", "utf-8")
+    now = json.loads(told.read_text("utf-8")) if told.exists() else {}
+    auto = {"AutoModelForCausalLM": "evil.Model", "AutoTokenizer": ["evil.Words", None]}
+    told.write_text(json.dumps({**now, "auto_map": auto}), "utf-8")
+    with pytest.raises(UsageError, match="take the field out"):
+        load(tmp_path / "m")
+
+
+def sharded(into: Path) -> Path:
+    """A model whose weights lie in several files."""
+    model, _ = load(folder(into))
+    (into / "model.safetensors").unlink()
+    model.save_pretrained(into, max_shard_size="20KB")
+    assert (into / "model.safetensors.index.json").exists()
+    return into
+
+
+def test_weights_in_several_files_are_loaded(tmp_path: Path) -> None:
+    whole, _ = load(folder(tmp_path / "whole"))
+    parts, _ = load(sharded(tmp_path / "parts"))
+    ours, theirs = whole.state_dict(), parts.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("how", ["above", "absolute", "beside", "below", "pickled", "none"])
+def test_an_index_names_weights_of_its_own_folder_only(tmp_path: Path, how: str) -> None:
+    here = sharded(tmp_path / "here")
+    index = here / "model.safetensors.index.json"
+    told = json.loads(index.read_text("utf-8"))
+    tensor, shard = next(iter(told["weight_map"].items()))
+    (tmp_path / "here2").mkdir()
+    (here / "sub").mkdir()
+    for copy in (tmp_path / shard, tmp_path / "here2" / shard, here / "sub" / shard):
+        shutil.copy(here / shard, copy)
+    names = {
+        "above": f"../{shard}",
+        "absolute": str(tmp_path / shard),
+        "beside": f"../here2/{shard}",
+        "below": f"sub/{shard}",
+        "pickled": "weights.bin",
+        "none": 7,
+    }
+    told["weight_map"][tensor] = names[how]
+    index.write_text(json.dumps(told), "utf-8")
+    with pytest.raises(UsageError, match="save_pretrained"):
+        load(here)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"weight_map": []}'])
+def test_an_index_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    (sharded(tmp_path) / "model.safetensors.index.json").write_text(text, "utf-8")
+    with pytest.raises(UsageError, match="save_pretrained"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../m.safetensors", "/tmp/m.safetensors", "weights.bin", ["a"]])
+def test_weights_of_another_name_are_of_the_folder(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(UsageError, match="transformers_weights"):
+        load(folder(tmp_path, transformers_weights=name))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    here, away = folder(tmp_path / "here"), tmp_path / "away"
+    shutil.move(here / name, away)
+    (here / name).symlink_to(away)
+    with pytest.raises(UsageError, match="put a copy in its place"):
+        load(here)
+
+
+def test_a_folder_of_the_hubs_cache_is_loaded(tmp_path: Path) -> None:
+    """There every file is a link to a blob beside the snapshots."""
+    here = folder(tmp_path / "snapshots" / "abc")
+    (tmp_path / "blobs").mkdir()
+    for n, each in enumerate(sorted(here.iterdir())):
+        shutil.move(each, tmp_path / "blobs" / str(n))
+        each.symlink_to(Path("../../blobs") / str(n))
+    (tmp_path / "named").symlink_to(here)
+    for path in (here, tmp_path / "named"):
+        model, _ = load(path)
+        assert model.config.model_type
