@@ -39,14 +39,16 @@ def _migrated(path: Path) -> bytes:
 
 def _begun(path: str, template: bytes) -> None:
     there = Path(path)
-    if not there.exists() and there.parent.is_dir():
-        # Whole under its name or not there: another thread may open the same file.
-        beside = there.with_name(f"{there.name}.{os.urandom(8).hex()}")
-        with suppress(OSError):
-            beside.touch(mode=0o600)
-            beside.write_bytes(template)
-            os.link(beside, there)
-        beside.unlink(missing_ok=True)
+    with suppress(OSError):  # said in its own words by what comes next
+        if there.parent.is_dir() and not there.exists():
+            # Whole under its name or not there: another thread may open the same file.
+            beside = there.with_name(os.urandom(8).hex())
+            try:
+                beside.touch(mode=0o600)
+                beside.write_bytes(template)
+                os.link(beside, there)
+            finally:
+                beside.unlink(missing_ok=True)
     private_file(path)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -71,13 +72,21 @@ INSTALLED = set(packages_distributions())
 """Every name that a distribution brought, so neither the standard library nor what it makes."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where all interpreters of these tests keep what they compile: outside the checkout."""
+    base = tmp_path_factory.getbasetemp()
+    there = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPYCACHEPREFIX", str(there))
+        yield there
+
+
 def python(code: str, folder: Path, stdin: str = "") -> str:
     """What ``code`` prints in an interpreter of its own that works and lives in ``folder``."""
     path = os.pathsep.join(str(package.parent) for package in PACKAGES)
     env = os.environ | {"PYTHONPATH": path, "HOME": str(folder)}
-    # Compiled files are kept, as for any user, but outside the folder and the checkout.
-    env["PYTHONPYCACHEPREFIX"] = str(folder.with_name(folder.name + "-compiled"))
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # compiled files are kept, as for any user
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         cwd=folder,
