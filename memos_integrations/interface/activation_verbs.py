@@ -18,14 +18,17 @@ from memos_integrations.cube.ids import clean_name
 from memos_integrations.cube.item import MemoryItem
 from memos_integrations.infrastructure.activation.identity import tagged_digest
 from memos_integrations.infrastructure.vault import artifacts
-from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.base import Verbs
 from memos_integrations.interface.context import render
 from memos_integrations.interface.reads import check_query
 from memos_integrations.interface.scope import CubeName, Where
 from memos_integrations.interface.standing import sources_of
-from memos_integrations.operation.transform.cube_reading import Memories, memories_in
+from memos_integrations.operation.transform.cube_reading import (
+    Memories,
+    memories_in,
+    sources_in,
+)
 from memos_integrations.operation.transform.prompt import (
     Question,
     Turn,
@@ -123,7 +126,7 @@ class ActivationVerbs(Verbs):
             text = memory_text(items, control_tokens(tokenizer))
             prompt = prompt_of(tokenizer, text, query, rendering=rendering)
             if conversation is None or turns is None:
-                done = transform.prefill(keeper, here, prompt, sources_in(items))
+                done = transform.prefill(keeper, here, prompt, memories.sources)
             else:
                 talk = _talk(keeper, here, memories, conversation, since)
                 said = said_before(tokenizer, text, turns, prompt.tokens, rendering=rendering)
@@ -131,7 +134,7 @@ class ActivationVerbs(Verbs):
                 if here.model is model:  # what an adapter computes is not kept for the base
                     keep = partial(talk.keep, done, prompt.stable)
         else:
-            done = _composed(keeper, here, tokenizer, items, query, rendering, composition)
+            done = _composed(keeper, here, tokenizer, memories, query, rendering, composition)
         yield Activated(
             transform.inputs_of(here, done, beams=beams),
             len(done.tokens),
@@ -171,12 +174,13 @@ class ActivationVerbs(Verbs):
             # What restates the words of another memory is in the prompt by those words already.
             told = [row for row in rows if row.iid not in drawn]
             apart = cubes_apart(reading, told)
+            place = artifacts.head(reading.connection)
         if len(rows) > _MOST:
             raise InvalidInput(
                 f"more than {_MOST} memories are no prompt: name a cube, a session or a filter"
             )
         self._rooms.vault.shown(scope.principal, "activate", rows, cubes=scope.cubes)
-        return memories_in(told, scope.principal, apart)
+        return memories_in(told, scope.principal, apart, place)
 
     def _secret(self, tenant: str) -> str:
         """Of the tenant alone, so that equal prompts of two tenants share nothing."""
@@ -191,7 +195,7 @@ def _composed(
     keeper: Keeper,
     here: At,
     tokenizer: Any,
-    items: Sequence[MemoryItem],
+    memories: Memories,
     query: Question,
     rendering: Callable[[str, str], str] | None,
     kind: Literal["linked", "blend"],
@@ -199,11 +203,11 @@ def _composed(
     """The memories cube by cube."""
     from memos_integrations.operation.transform.composition import composed  # noqa: PLC0415
 
-    cubes = by_cube(items)
+    cubes = by_cube(memories.items)
     control = control_tokens(tokenizer)
     texts = [memory_text(each, control) for each in cubes.values()]
     parts = parts_of(tokenizer, texts, query, rendering=rendering)
-    sources = {name: sources_in(each) for name, each in cubes.items()}
+    sources = {name: sources_in(each, memories.place) for name, each in cubes.items()}
     return composed(keeper, here, parts, sources, kind=kind)
 
 
@@ -247,10 +251,6 @@ def by_cube(items: Sequence[MemoryItem]) -> dict[str, list[MemoryItem]]:
     for item in items:
         cubes.setdefault(item.cube, []).append(item)
     return cubes
-
-
-def sources_in(items: Sequence[MemoryItem]) -> tuple[Source, ...]:
-    return tuple(Source(each.id, each.version) for each in items)
 
 
 def memory_text(items: Sequence[MemoryItem], control: re.Pattern[str]) -> str:

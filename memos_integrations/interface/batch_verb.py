@@ -20,10 +20,10 @@ from memos_integrations.interface.activation_verbs import (
     check_asked,
     control_tokens,
     memory_text,
-    sources_in,
 )
 from memos_integrations.interface.arguments import whole
 from memos_integrations.interface.scope import CubeName, Where
+from memos_integrations.operation.transform.cube_reading import Memories, sources_in
 from memos_integrations.operation.transform.prompt import Question, parts_of, prompt_of
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ class BatchVerb(ActivationVerbs):
         from memos_integrations.operation.transform import batch as transform  # noqa: PLC0415
 
         memories = self._memories(user, agent, session, cube, filter)
-        here, items = here.over(memories), memories.items
-        batch = _filled(keeper, here, tokenizer, items, queries, rendering, composition)
+        here = here.over(memories)
+        batch = _filled(keeper, here, tokenizer, memories, queries, rendering, composition)
         shared, rows = batch.shared, batch.questions
         yield ActivatedBatch(
             transform.inputs_of(here, batch, pad=_padding(tokenizer), beams=beams),
             tuple(len(batch.prefix) + len(row) for row in rows),
             shared.cached_tokens,
             shared.computed_tokens,
-            items,
+            memories.items,
             shared.why,
         )
 
@@ -111,7 +111,7 @@ def _filled(
     keeper: Keeper,
     here: At,
     tokenizer: Any,
-    items: Sequence[MemoryItem],
+    memories: Memories,
     queries: Sequence[Question],
     rendering: Callable[[str, str], str] | None,
     composition: CompositionName,
@@ -123,13 +123,13 @@ def _filled(
 
     control = control_tokens(tokenizer)
     if composition == "exact":
-        text = memory_text(items, control)
+        text = memory_text(memories.items, control)
         prompts = [prompt_of(tokenizer, text, each, rendering=rendering) for each in queries]
-        return batched(keeper, here, prompts, sources_in(items))
-    cubes = by_cube(items)
+        return batched(keeper, here, prompts, memories.sources)
+    cubes = by_cube(memories.items)
     texts = [memory_text(each, control) for each in cubes.values()]
     parts = [parts_of(tokenizer, texts, each, rendering=rendering) for each in queries]
-    sources = {name: sources_in(each) for name, each in cubes.items()}
+    sources = {name: sources_in(each, memories.place) for name, each in cubes.items()}
     return batched_parts(keeper, here, parts, sources, kind=composition)
 
 

@@ -26,6 +26,9 @@ class Source:
 
     item: str
     version: int
+    place: int | None = None
+    """Of the log, at the reading: for what counts on everybody seeing the memory who saw it then.
+    ``None`` where its words alone matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,11 @@ def serves(connection: sqlite3.Connection, block: Digest) -> bool:
     return connection.execute(queries("artifacts")["serves"], (block,)).fetchone() is not None
 
 
-def stale(connection: sqlite3.Connection, sources: Iterable[Source], *, now: int) -> set[str]:
-    """Ids of the sources that have changed, ended or been withdrawn since they were read."""
-    asked = json.dumps([[each.item, each.version] for each in sources])
+def stale(connection: sqlite3.Connection, sources: Iterable[Source], *, now: int) -> set[Source]:
+    """Those that have changed, ended, been withdrawn or been hidden since they were read."""
+    asked = json.dumps([[each.item, each.version, each.place] for each in sources])
     rows = connection.execute(queries("artifacts")["stale"], {"sources": asked, "now": now})
-    return {str(item) for (item,) in rows}
+    return {Source(*row) for row in rows}
 
 
 def add(tx: Transaction, new: NewArtifact, *, tenant: str) -> list[str] | None:
@@ -145,9 +148,11 @@ def blob_used(connection: sqlite3.Connection, sha256: str) -> bool:
 
 
 def sources_of(connection: sqlite3.Connection, key: Digest) -> tuple[Source, ...]:
-    """What an artifact was made of, as far as it still exists."""
+    """What an artifact was made of, as far as it still exists. Its row stands, so nothing has been
+    hidden since."""
     rows = connection.execute(queries("artifacts")["sources_of"], {"key": key})
-    return tuple(Source(*row) for row in rows)
+    place = head(connection)
+    return tuple(Source(*row, place) for row in rows)
 
 
 def blocks_of(connection: sqlite3.Connection, key: Digest) -> tuple[Digest, ...]:
@@ -168,7 +173,7 @@ def head(connection: sqlite3.Connection) -> int:
 
 
 def erased_since(connection: sqlite3.Connection, seq: int) -> bool:
-    """Whether any memory was erased behind that place of the log."""
+    """Whether any memory or record was erased behind that place of the log."""
     sql = "SELECT 1 FROM outbox WHERE seq > ? AND kind = ? LIMIT 1"
     return connection.execute(sql, (seq, EventKind.ERASED.value)).fetchone() is not None
 

@@ -344,8 +344,9 @@ class Transaction:
 
     def grant(self, grant: Grant, *, cid: int, iid: int | None) -> None:
         """Write an access rule; replaces one for the same subject, scope and effect."""
-        self.revoke(grant, cid=cid, iid=iid)
+        self._take_back(grant, iid=iid)
         self.add_rule(grant, iid=iid)
+        self.emit(EventKind.ACCESS, cid, iid or 0)
 
     def add_rule(self, grant: Grant, *, iid: int | None) -> None:
         """Write an access rule beside those that stand; the event of it is the caller's."""
@@ -355,9 +356,13 @@ class Transaction:
 
     def revoke(self, grant: Grant, *, cid: int, iid: int | None) -> bool:
         """Remove an access rule; whether there was one."""
+        done = self._take_back(grant, iid=iid)
+        self.emit(EventKind.ACCESS, cid, iid or 0)
+        return done
+
+    def _take_back(self, grant: Grant, *, iid: int | None) -> bool:
         key = (grant.tenant, grant.scope, iid, grant.subject_kind.value, grant.subject)
         done = self._connection.execute(self._sql["revoke"], (*key, grant.effect.value))
-        self.emit(EventKind.ACCESS, cid, iid or 0)
         return done.rowcount > 0
 
     def keep_hidden(self, old: Stored, new: int) -> None:
@@ -366,9 +371,11 @@ class Transaction:
         if old.quarantined:
             self._connection.execute("UPDATE item SET quarantined = 1 WHERE iid = ?", (new,))
         own = dumps([[kind.value, name] for kind, name in self.principal.subjects()])
-        self._connection.execute(
-            self._sql["copy_denials"], {"old": old.iid, "new": new, "own": own}
-        )
+        told = {"old": old.iid, "new": new, "own": own}
+        if self._connection.execute(self._sql["copy_denials"], told).rowcount > 0:
+            sql = "SELECT cid FROM item WHERE iid = ?"
+            (cid,) = self._connection.execute(sql, (new,)).fetchone()
+            self.emit(EventKind.ACCESS, cid, new)
 
     def enqueue(self, task: TaskSpec) -> str:
         """Background work that starts only if this transaction commits."""

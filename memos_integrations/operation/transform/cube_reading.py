@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.errors import NotFound
 from memos_integrations.cube.item import MemoryItem
-from memos_integrations.infrastructure.vault import adapters
+from memos_integrations.infrastructure.vault import adapters, artifacts
 from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
@@ -39,6 +39,8 @@ class Memories:
     reader: Principal
     apart: frozenset[str]
     """The cubes of which it holds what not every reader of them is shown."""
+    place: int
+    """Of the log, at the reading."""
 
     @property
     def cubes(self) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ class Memories:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        return tuple(Source(each.id, each.version) for each in self.items)
+        return sources_in(self.items, self.place)
 
 
 def find_cube(connection: sqlite3.Connection, cid: int) -> CubeRow | None:
@@ -83,16 +85,24 @@ def memories_of(vault: MemVault, cube: CubeRow) -> Memories:
         )
         drawn = adapters.drawn_from(reading.connection, [row.iid for row in rows])
         apart = cubes_apart(reading, [row for row in rows if row.iid not in drawn])
+        place = artifacts.head(reading.connection)
     if len(rows) > _MOST:
         raise NotFound(f"more than {_MOST} memories are no prompt")
     vault.shown(who, "activate", rows, cubes=[cube.path], reason="scheduler", used=False)
-    return memories_in([row for row in rows if row.iid not in drawn], who, apart)
+    return memories_in([row for row in rows if row.iid not in drawn], who, apart, place)
 
 
-def memories_in(rows: Sequence[Stored], reader: Principal, apart: frozenset[str]) -> Memories:
+def memories_in(
+    rows: Sequence[Stored], reader: Principal, apart: frozenset[str], place: int
+) -> Memories:
     """What ``reader`` is shown of these rows, in the order of their time."""
     items = sorted((to_item(row, reader) for row in rows), key=lambda it: (it.header.time, it.id))
-    return Memories(tuple(items), reader, apart)
+    return Memories(tuple(items), reader, apart, place)
+
+
+def sources_in(items: Sequence[MemoryItem], place: int) -> tuple[Source, ...]:
+    """These memories as they were read at that place of the log."""
+    return tuple(Source(each.id, each.version, place) for each in items)
 
 
 def audit_form(tx: Transaction, cube: CubeRow, *, model: str, step: str) -> None:

@@ -214,7 +214,7 @@ class Keeper:
         self._forget(
             key
             for key, stored in held.items()
-            if (erased and stored.passing) or any(each.item in gone for each in stored.sources)
+            if (erased and stored.passing) or not gone.isdisjoint(stored.sources)
         )
         if withdrawn:
             self._files.discard(None)

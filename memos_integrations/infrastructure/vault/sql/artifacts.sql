@@ -41,13 +41,17 @@ JOIN item i ON i.id = json_extract(value, '$[0]')
 JOIN version v ON v.iid = i.iid AND v.version = json_extract(value, '$[1]')
 
 -- name: stale
--- Ids of the asked sources, [[id, version], ...], that no longer stand as they were read.
-SELECT json_extract(value, '$[0]') FROM json_each(:sources) WHERE NOT EXISTS (
+-- Those of the asked sources, [[id, version, place of the log or null], ...], that no longer stand
+-- as they were read. An end of sight at the very place may have come after the reading.
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+FROM json_each(:sources) WHERE NOT EXISTS (
     SELECT 1 FROM item i
     JOIN version made ON made.iid = i.iid AND made.version = json_extract(value, '$[1]')
     JOIN version v ON v.iid = i.iid AND v.seq_to = 9223372036854775807 AND v.tid = made.tid
     WHERE i.id = json_extract(value, '$[0]')
-    AND v.state NOT IN ('archived', 'merged', 'expired', 'deleted') AND NOT v.stale AND NOT i.quarantined AND (i.expires IS NULL OR i.expires > :now))
+    AND v.state NOT IN ('archived', 'merged', 'expired', 'deleted') AND NOT v.stale AND NOT i.quarantined AND (i.expires IS NULL OR i.expires > :now)
+    AND (i.narrowed < json_extract(value, '$[2]') OR i.narrowed IS NULL
+        OR json_extract(value, '$[2]') IS NULL))
 
 -- name: withdrawn
 SELECT aid, sha256 FROM artifact WHERE withdrawn IS NOT NULL AND kind = 'activation'
