@@ -121,7 +121,9 @@ class DistilNode:
         if not notes.staged:
             return None
         wanted = {(shard.cube, shard.shard) for shard in notes.staged}
-        made = self._mos.adapters(model=self._model, cube=self._cube, **place.asker.keywords())
+        who = place.asker  # adapters are of whole cubes: an agent beside a user narrows nothing
+        agent = who.agent if who.user is None else None
+        made = self._mos.adapters(model=self._model, cube=self._cube, user=who.user, agent=agent)
         tasks = {
             (each.cube, each.shard): each.task
             for each in made

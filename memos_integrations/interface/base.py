@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from memos_integrations.cube.acl import Permission, Principal
-from memos_integrations.cube.errors import AccessDenied, NotFound
+from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound
 from memos_integrations.cube.ports import LLM, Embedder, Reranker, TokenCounter
 from memos_integrations.infrastructure.queue.sqlite import SqliteQueue
 from memos_integrations.infrastructure.queue.worker import Worker
@@ -82,6 +82,23 @@ class Verbs:
             session=session,
             cube=cube,
         )
+
+    def _of_whole_cubes(
+        self,
+        what: str,
+        user: str | None,
+        agent: str | None,
+        session: str | None,
+        cube: CubeName | Sequence[CubeName] | None,
+    ) -> Scope:
+        """As ``_scope``, for what is of whole cubes. Raises ``InvalidInput`` where the call is
+        narrowed further, which would be passed over."""
+        scope = self._scope(user, agent, session, cube)
+        if scope.narrow is not None:
+            raise InvalidInput(
+                f"{what} is of whole cubes: name a cube, not a session, nor an agent beside a user"
+            )
+        return scope
 
     def _write(self, scope: Scope, work: Callable[[Transaction], T], *, action: str) -> T:
         return self._rooms.vault.write(scope.principal, work, action=action)

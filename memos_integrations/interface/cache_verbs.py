@@ -42,7 +42,7 @@ class CacheVerbs(Verbs):
         What lies in memory is that of this process. Raises ``InvalidInput`` for a session, or an
         agent beside a user: a cache is of whole cubes.
         """
-        scope = self._of_cubes(user, agent, session, cube)
+        scope = self._of_whole_cubes("a cache", user, agent, session, cube)
         with self._caches_of(scope, cube, Permission.READ, "caches") as (reading, within):
             found = self._rooms.caches.records(reading, within=within)
         return sorted(found, key=lambda each: (-each.saved_seconds, -each.hits, each.key))
@@ -57,7 +57,7 @@ class CacheVerbs(Verbs):
     ) -> CacheStats:
         """The sum of ``caches``; for an admin the lookups of the whole tenant, misses too. Raises
         as ``caches``."""
-        scope = self._of_cubes(user, agent, session, cube)
+        scope = self._of_whole_cubes("a cache", user, agent, session, cube)
         with self._caches_of(scope, cube, Permission.READ, "cache_stats") as (reading, within):
             return self._rooms.caches.stats(reading, within=within)
 
@@ -121,7 +121,7 @@ class CacheVerbs(Verbs):
         ``older_than_seconds`` counts from the last use. Nothing is lost but time: they are
         computed anew. Raises as ``pin_cache`` and ``caches``.
         """
-        scope = self._of_cubes(user, agent, session, cube)
+        scope = self._of_whole_cubes("a cache", user, agent, session, cube)
         if key is not None and older_than_seconds is None and cube is None:
             going = [self._one_cache(key, scope, "evict_caches")]
         else:
@@ -151,17 +151,6 @@ class CacheVerbs(Verbs):
         return self._rooms.caches.verify(repair=True, progress=progress)
 
     # -- what the verbs share -----------------------------------------------------------------
-
-    def _of_cubes(
-        self, user: str | None, agent: str | None, session: str | None, cube: Cubes
-    ) -> Scope:
-        """Who asks, and about which cubes, where nothing narrower is asked for."""
-        scope = self._scope(user, agent, session, cube)
-        if scope.narrow is not None:
-            raise InvalidInput(
-                "a cache is of whole cubes: name a cube, not a session, nor an agent beside a user"
-            )
-        return scope
 
     @contextmanager
     def _caches_of(

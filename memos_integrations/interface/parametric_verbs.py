@@ -185,9 +185,9 @@ class ParametricVerbs(TaskVerbs):
         cube: CubeName | Sequence[CubeName] | None = None,
     ) -> list[AdapterInfo]:
         """Every adapter ever made of these cubes, by cube, shard and version, as far as the asker
-        may read the cube."""
+        may read the cube. Raises ``InvalidInput`` for a session, or an agent beside a user."""
+        scope = self._of_whole_cubes("an adapter", user, agent, session, cube)
         self._rooms.adapters.tend()
-        scope = self._scope(user, agent, session, cube)
         with self._reading(scope, action="adapters") as reading:
             cubes = self._open_cubes(reading, scope)
             gates = reading.governed.gates([each.cid for each in cubes])

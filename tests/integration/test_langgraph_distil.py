@@ -315,9 +315,13 @@ def test_what_is_gone_when_it_is_approved_is_not_learnt(mos: MOS) -> None:
     assert mos.adapters(user="alice") == []
 
 
+@pytest.mark.parametrize("agent", [None, "aide"])
 def test_node_that_dies_after_it_queued_queues_nothing_twice(
-    mos: MOS, monkeypatch: pytest.MonkeyPatch
+    mos: MOS, monkeypatch: pytest.MonkeyPatch, agent: str | None
 ) -> None:
+    mos.add(WORDS, user="alice", agent="aide")
+    mos.work()
+    asking = who(agent_id=agent)
     graph, distil, died = graph_of(mos), mos.distil, list[str]()
 
     def dying(**how: Any) -> Any:
@@ -328,10 +332,10 @@ def test_node_that_dies_after_it_queued_queues_nothing_twice(
         return done
 
     monkeypatch.setattr(mos, "distil", dying)
-    bed_time(graph)
+    bed_time(graph, config=asking)
     with pytest.raises(ConnectionError):
-        bed_time(graph, Command(resume=True))
-    done = graph.invoke(None, who())["distillation"]
+        bed_time(graph, Command(resume=True), asking)
+    done = graph.invoke(None, asking)["distillation"]
     (made,) = mos.adapters(user="alice")
     assert (done["state"], done["tasks"]) == ("queued", [made.task])
 

@@ -14,8 +14,13 @@ torch = pytest.importorskip("torch", reason="needs the extra parametric")
 pytest.importorskip("peft", reason="needs the extra parametric")
 
 from cookbook import tiny_world  # noqa: E402
-from memos_integrations import MOS, Principal  # noqa: E402
-from memos_integrations.cube.errors import AccessDenied, NotFound, TaskFailed  # noqa: E402
+from memos_integrations import MOS, AsyncMOS, Principal, Settings  # noqa: E402
+from memos_integrations.cube.errors import (  # noqa: E402
+    AccessDenied,
+    InvalidInput,
+    NotFound,
+    TaskFailed,
+)
 from memos_integrations.infrastructure.vault import adapters  # noqa: E402
 from memos_integrations.operation.transform.distil_task import _NO_RIGHT  # noqa: E402
 from memos_integrations.testing.fakes import ManualClock  # noqa: E402
@@ -63,6 +68,22 @@ def serving(mos: MOS, **who: Any) -> list[tuple[int, int]]:
 
 def blobs(mos: MOS) -> list[str]:
     return list(mos._rooms.vault.blobs.names())
+
+
+@pytest.mark.parametrize("narrow", [{"session": "s1"}, {"agent": "helper"}])
+def test_an_adapter_is_of_whole_cubes(mos: MOS, narrow: dict[str, str]) -> None:
+    for cube in (None, "users/ann"):
+        with pytest.raises(InvalidInput, match="an adapter is of whole cubes: name a cube"):
+            mos.adapters(user="ann", cube=cube, **narrow)
+    assert mos.adapters(agent="helper") == []  # who asks alone, at home
+
+
+async def test_an_adapter_is_of_whole_cubes_for_asynchronous_callers_too(tmp_path: Path) -> None:
+    settings = Settings(worker=False, extract=False)
+    async with AsyncMOS(tmp_path / "agent.db", embedder=None, settings=settings) as mos:
+        with pytest.raises(InvalidInput, match="name a cube"):
+            await mos.adapters(user="ann", session="s1")
+        assert await mos.adapters(user="ann") == []
 
 
 def test_shards_are_made_of_a_cubes_memories_and_told_of(mos: MOS) -> None:
