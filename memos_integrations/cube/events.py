@@ -14,7 +14,7 @@ class EventKind(StrEnum):
     LINKED = "linked"
     ACCESS = "access"
     ERASED = "erased"
-    """The item is gone in every version."""
+    """The item is gone in every version; with no item, records of the cube are."""
 
 
 @dataclass(frozen=True, slots=True)

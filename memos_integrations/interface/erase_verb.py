@@ -9,6 +9,7 @@ from typing import Any
 
 from memos_integrations.cube.acl import Permission
 from memos_integrations.cube.errors import AccessDenied, InvalidInput, NotFound
+from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.header import State
 from memos_integrations.cube.ids import clean_name, from_micros, home_path
 from memos_integrations.infrastructure.backends.embedders import CachedEmbedder
@@ -255,6 +256,9 @@ class EraseVerb(Verbs):
     def _forget_subject(self, tx: Transaction, subject: str, reason: str) -> dict[str, int]:
         tenant = tx.principal.tenant
         home = home_path(user=subject, agent=None)
+        cube = tx.find_cube(home)
+        if cube is not None:  # told to other processes, whatever of it there was to remove
+            tx.emit(EventKind.ERASED, cube.cid, 0)
         counts = erased_names.forget_name(tx, subject, tenant=tenant, home=home)
         log = self._rooms.vault.audit_log
         lines = log.naming(tx.execute, tenant=tenant, actor=f"user:{subject}")

@@ -103,7 +103,7 @@ class PortabilityVerbs(Verbs):
         With its whole visible history, links, vectors, blobs and records. Needs read rights on the
         cube; what is hidden from the asker is left out, what it is not cleared for is masked (never
         in records, which are opaque). Grants go in only with admin rights. Raises ``Conflict``
-        where the file exists and ``replace`` is not set, or when memories were erased while it was
+        where the file exists and ``replace`` is not set, or when something was erased while it was
         written.
         """
         scope = self._scope(user, agent, session, cube)
@@ -329,7 +329,7 @@ def _audit_dump(tx: Transaction, cube: CubeRow, done: Dumped) -> None:
     tx.gate(cube, Permission.READ)
     since = tx.execute(queries("portability")["erased_since"], (cube.cid, done.seq)).fetchone()
     if since is not None:
-        raise Conflict("memories were erased while the dump was written; dump the cube again")
+        raise Conflict("something was erased while the dump was written; dump the cube again")
     told = {"versions": done.versions, "records": done.records}
     for ids in _chunks(list(done.ids.values())):
         tx.audit("dump", cube=cube.path, items=ids, extra=told)

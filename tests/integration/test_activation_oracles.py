@@ -233,6 +233,30 @@ def test_an_erase_elsewhere_takes_the_turns_that_repeat_it(
         assert not holds(here, tokenizer, "481516")
 
 
+@pytest.mark.parametrize("what", ["records of a conversation", "records", "nothing"])
+def test_an_erase_elsewhere_of_no_memory_takes_the_turns_too(
+    path: Path, model: Any, tokenizer: Any, what: str
+) -> None:
+    with (
+        MOS(path, embedder=None, settings=SETTINGS) as here,
+        MOS(path, embedder=None, settings=SETTINGS) as elsewhere,
+    ):
+        made = here.records("turns", user="maya", session="t1")
+        made.put({"1": TURNS[0]["content"].encode()})
+        if what == "nothing":
+            made.delete(["1"])
+        with talking(here, model, tokenizer) as given:
+            assert given.keep([5, 6, 7]) > 0
+        assert holds(here, tokenizer, "481516")
+        if what == "records of a conversation":
+            elsewhere.erase(source="session:t1", user="maya")
+        else:
+            elsewhere.erase(subject="maya", user="maya")
+        with here.activated(model, tokenizer, query="Which?", user="sam"):
+            pass
+        assert not holds(here, tokenizer, "481516")
+
+
 @pytest.mark.parametrize("narrowed", [True, False])
 def test_what_was_erased_while_it_was_read_is_not_kept(
     path: Path, model: Any, tokenizer: Any, narrowed: bool

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memos_integrations.cube.errors import InvalidInput
+from memos_integrations.cube.events import EventKind
 from memos_integrations.cube.ids import LATEST
 from memos_integrations.infrastructure.vault.governed import Asking, Instant
 from memos_integrations.infrastructure.vault.sql import queries
@@ -264,10 +265,13 @@ class Removed:
 
 
 def remove(tx: Transaction, rids: Sequence[int]) -> Removed:
-    """Take these rows out for good."""
+    """Take these rows out for good, and have the log tell that something was erased: what other
+    processes hold of a conversation may repeat it."""
     sql, rows = queries("records"), json.dumps(list(rids))
     sample = {"bytes": _NEEDLE_BYTES, "least": _MIN_NEEDLE_BYTES, "limit": _NEEDLES}
     heads = tx.execute(sql["samples"], {"rids": rows, **sample}).fetchall()
     cubes = tuple(tx.execute(sql["counts"], {"rids": rows}).fetchall())
     tx.execute(sql["remove"], {"rids": rows})
+    for cid, *_ in cubes:
+        tx.emit(EventKind.ERASED, cid, 0)
     return Removed(cubes, tuple(bytes(head) for (head,) in heads))
