@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -348,11 +348,21 @@ def test_closing_leaves_a_training_to_be_gone_on_with(
 # -- the command ----------------------------------------------------------------------------------
 
 
-def memos(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    base = [sys.executable, "-m", "memos_integrations", "--db", str(path), "--no-embed"]
-    return subprocess.run(
-        [*base, *arguments], capture_output=True, text=True, check=False, timeout=100
-    )
+@dataclass(frozen=True)
+class Said:
+    code: object
+    out: str
+    err: str
+
+
+def memos(path: Path, *arguments: str) -> Said:
+    """The command in this process, where everything it needs is loaded."""
+    from memos_integrations.interface.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+        main(["--db", str(path), "--no-embed", *arguments])
+    return Said(left.value.code, out.getvalue(), err.getvalue())
 
 
 def test_the_command_lists_shows_checks_copies_and_drops(mos: MOS, tmp_path: Path) -> None:
@@ -360,18 +370,18 @@ def test_the_command_lists_shows_checks_copies_and_drops(mos: MOS, tmp_path: Pat
     made = distil(mos).adapters[0]
     ann = ("--user", "ann")
     path = Path(mos.path)
-    listed = json.loads(memos(path, "--json", *ann, "adapters", "ls").stdout)
+    listed = json.loads(memos(path, "--json", *ann, "adapters", "ls").out)
     assert [(each["id"], each["state"]) for each in listed["adapters"]] == [(made, "published")]
-    shown = memos(path, *ann, "adapters", "show", made).stdout
+    shown = memos(path, *ann, "adapters", "show", made).out
     assert "held out recall" in shown
-    assert memos(path, *ann, "adapters", "verify", made).stdout == "sound\n"
+    assert memos(path, *ann, "adapters", "verify", made).out == "sound\n"
     target = tmp_path / "copy"
-    assert memos(path, *ann, "adapters", "export", made, str(target)).returncode == 0
+    assert memos(path, *ann, "adapters", "export", made, str(target)).code == 0
     assert (target / "adapter_config.json").is_file()
     eve = memos(path, "--user", "eve", "adapters", "export", made, str(tmp_path / "eve"))
-    assert eve.returncode == 1
-    assert "no adapter" in eve.stderr
-    assert memos(path, *ann, "adapters", "drop", made).returncode == 0
+    assert eve.code == 1
+    assert "no adapter" in eve.err
+    assert memos(path, *ann, "adapters", "drop", made).code == 0
     assert mos.adapters(user="ann")[0].state == "withdrawn"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 from memos_integrations.interface import mos as facade
+from memos_integrations.interface.cli import main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,22 +76,20 @@ def test_every_block_that_prints_says_what() -> None:
         assert promised(block)
 
 
-def test_command_lines_run_in_the_order_shown(tmp_path: Path) -> None:
+def test_command_lines_run_in_the_order_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("typer", reason="the command line needs the cli extra")
-    program = [sys.executable, "-m", "memos_integrations", "--db", "memos.db", "--no-embed"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     assert len(COMMANDS) == 5
     for command in COMMANDS:
-        done = subprocess.run(
-            [*program, *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            env={"PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "COLUMNS": "80"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        assert ("peanuts" in done.stdout) == (command.split()[1] in ("search", "list"))
+        with pytest.raises(SystemExit) as left:
+            main(["--db", "memos.db", "--no-embed", *shlex.split(command)[1:]])
+        said = capsys.readouterr()
+        assert left.value.code == 0, f"{command}: {said.out}{said.err}"
+        assert ("peanuts" in said.out) == (command.split()[1] in ("search", "list"))
+    assert (tmp_path / "memos.db").is_file()
 
 
 def test_files_the_readme_names_are_there() -> None:

@@ -172,8 +172,8 @@ def run(seeds: range, folder: Path) -> tuple[int, int, int]:
     return asked, served, wrong
 
 
-def test_forty_hostile_sequences_give_no_wrong_answer(tmp_path: Path) -> None:
-    asked, served, wrong = run(range(40), tmp_path)
+def test_a_few_hostile_sequences_give_no_wrong_answer(tmp_path: Path) -> None:
+    asked, served, wrong = run(range(16), tmp_path)
     assert wrong == 0
     assert served > asked / 4  # else it would prove nothing
 
