@@ -61,9 +61,19 @@ def choose_forms(
     budget: Budget,
     executors: Collection[Form],
     now: int,
+    but: Collection[Form] = (),
 ) -> tuple[tuple[Decision, ...], dict[str, Spending]]:
-    """Changes of form at ``now`` and what they would cost each tenant, dearest need first."""
-    wanted = [d for r in records if (d := _decide(r, policy, rules, executors, now)) is not None]
+    """Changes of form at ``now`` and what they would cost each tenant, dearest need first.
+
+    ``but`` are forms that whole cubes change for hosted models, so not decided here. Nor is what
+    was made by use or by hand left where nobody could carry that out.
+    """
+    able = frozenset(executors)
+    wanted = [
+        d
+        for r in records
+        if (d := _decide(r, policy, rules, able, frozenset(but), now)) is not None
+    ]
     demands: dict[str, Allowance] = {}
     for each in wanted:
         if each.fate == "move":
@@ -96,14 +106,21 @@ def form_of(
 
 
 def _decide(
-    record: UsageRecord, policy: Policy, rules: FormRules, executors: Collection[Form], now: int
+    record: UsageRecord,
+    policy: Policy,
+    rules: FormRules,
+    executors: frozenset[Form],
+    but: frozenset[Form],
+    now: int,
 ) -> Decision | None:
     heat = policy.heat(record, now=now)
     form, threshold, why = form_of(record, heat, rules, now)
-    if form == record.form:
-        return None
     carrier = form if form != "plaintext" else record.form
+    if form == record.form or carrier in but:
+        return None
     fate: Fate = "move" if carrier in executors else "no executor"
+    if form == "plaintext" and fate != "move":
+        return None
     reasons = (why,) if fate == "move" else (why, f"no executor for {carrier} is registered")
     return Decision(
         item=record.id,

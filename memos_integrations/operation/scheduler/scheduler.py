@@ -100,6 +100,7 @@ class MemScheduler:
         records = usage_records(connection, now=now)
         placed = place(records, policy=rules.policy, rules=rules.tiers, budget=rules.hot, now=now)
         hosts = () if self._forms is None else self._forms.hosts(connection)
+        of_cubes = frozenset[Form]().union(*(host.prices for host in hosts))
         forms, spending = choose_forms(
             records,
             policy=rules.policy,
@@ -107,13 +108,11 @@ class MemScheduler:
             budget=rules.work,
             executors=set(self._executors),
             now=now,
+            but=of_cubes,
         )
-        of_cubes: set[Form] = set()
-        for host in hosts:
-            of_cubes.update(host.prices)
         plan = Plan(
             now,
-            (*placed.decisions, *(each for each in forms if _concerns_memories(each, of_cubes))),
+            (*placed.decisions, *forms),
             len(records),
             placed.hot,
             spending,
@@ -177,14 +176,6 @@ def only(plan: Plan, cubes: Collection[tuple[str, str]] | None) -> Plan:
         kept={name: each for name, each in plan.kept.items() if name in tenants},
         counts=counts,
     )
-
-
-def _concerns_memories(decision: Decision, of_cubes: Collection[Form]) -> bool:
-    """Whether it is decided memory by memory: not where whole cubes change that form, and nothing
-    that was made by use or by hand is left where nobody could carry that out."""
-    carrier = _carrier(decision)
-    leaves = decision.form == "plaintext" and decision.fate == "no executor"
-    return carrier not in of_cubes and not leaves
 
 
 def _carrier(decision: Decision) -> Form:
