@@ -164,6 +164,69 @@ def test_what_goes_from_memory_goes_from_the_device(
     assert not devices.holds(mine.key)
 
 
+def held_in_memory(mos: MOS) -> set[str]:
+    return set(mos._rooms.caches.shelf.keys())
+
+
+def test_what_makes_room_in_memory_leaves_the_device_with_it(
+    tmp_path: Path, model: Any, bus: Bus
+) -> None:
+    settings = Settings(worker=False, extract=False, synchronous="normal", kv_memory_bytes=ONE)
+    with MOS(tmp_path / "small.db", embedder=None, settings=settings) as mos:
+        for user in ("maya", "sam"):
+            mos.add(f"{user} says " + "the box is blue " * 3, user=user)
+        devices = beside(mos, bus, capacity=9 * ONE)
+        for user in ("maya", "sam", "sam", "sam", "sam"):
+            ask(mos, model, user)
+            assert set(devices.keys()) <= held_in_memory(mos)
+        assert held_in_memory(mos) == {mos.caches(user="sam")[0].key}
+
+
+def test_what_memory_does_not_take_in_stays_on_no_device(
+    tmp_path: Path, model: Any, bus: Bus
+) -> None:
+    settings = Settings(worker=False, extract=False, synchronous="normal", kv_memory_bytes=0)
+    with MOS(tmp_path / "none.db", embedder=None, settings=settings) as mos:
+        mos.add("maya says " + "the box is blue " * 3, user="maya")
+        devices = beside(mos, bus, capacity=9 * ONE)
+        for _ in range(3):
+            ask(mos, model)
+            assert (devices.keys(), devices.bytes_on("cpu")) == (set(), 0)
+
+
+def test_a_part_that_a_longer_one_holds_leaves_the_device_with_it(
+    mos: MOS, model: Any, bus: Bus
+) -> None:
+    devices = beside(mos, bus, capacity=9 * ONE)
+    mos.add("maya says " + "the lid is green " * 9, user="maya")
+    seen: list[set[str]] = []
+    for letters in (80, 200):
+        with mos.activated(
+            model, Words(), query="?!", user="maya", rendering=lambda m, q, n=letters: f"{m[:n]}{q}"
+        ):
+            pass
+        seen.append({*devices.keys()})
+        assert seen[-1] == held_in_memory(mos)
+    assert [len(each) for each in seen] == [1, 1]
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("end", ["erase", "private"])
+def test_what_is_withdrawn_elsewhere_leaves_the_device_at_the_next_use(
+    mos: MOS, model: Any, bus: Bus, end: str
+) -> None:
+    devices = beside(mos, bus, capacity=9 * ONE)
+    ask(mos, model)
+    (mine,), item = devices.keys(), mos.list(user="maya")[0].id
+    with MOS(mos.path, embedder=None, settings=SETTINGS) as elsewhere:
+        if end == "erase":
+            elsewhere.erase(item, user="maya")
+        else:
+            elsewhere.set_visibility("private", item, user="maya")
+    ask(mos, model, "sam")
+    assert not devices.holds(mine)
+
+
 def test_a_file_is_made_of_what_lies_on_the_host(mos: MOS, model: Any, bus: Bus) -> None:
     beside(mos, bus, capacity=ONE)
     for _ in range(3):

@@ -15,7 +15,6 @@ from memos_integrations.infrastructure.activation.eviction import (
     Artifact,
     Frequencies,
     Residents,
-    Verdict,
 )
 from memos_integrations.infrastructure.activation.identity import Digest
 
@@ -81,25 +80,30 @@ class Shelf(Generic[K]):
         with self._lock:
             return self._tier.frequencies.touches(key)
 
-    def offer(self, artifact: Artifact, held: K, blocks: Sequence[Digest], now: float) -> Verdict:
-        """Whether it was taken in; what had to leave for it is let go.
+    def offer(
+        self, artifact: Artifact, held: K, blocks: Sequence[Digest], now: float
+    ) -> set[Digest]:
+        """Take it in where it is worth its place. The keys that lie here no longer: of what had to
+        leave for it, or its own where it was not taken in.
 
         ``blocks`` are those it can serve, the last of them under the artifact's own key.
         """
+        key = Digest(artifact.key)
         with self._lock:
             verdict = self._tier.offer(artifact, now)
             if not verdict.admitted:
-                return verdict
+                return set() if key in self._entries else {key}
             # What ends inside the new one would lie here twice; what only begins alike stays.
             parts = {block for block in blocks[:-1] if self._is_loose(block)}
-            for key in parts | {Digest(key) for key in verdict.evicted}:
-                self._drop(key)
+            gone = parts | {Digest(each) for each in verdict.evicted}
+            for each in gone:
+                self._drop(each)
             self._tier.place(artifact)
             entry = _Entry(held, tuple(blocks), artifact.pinned)
-            self._entries[Digest(artifact.key)] = entry
+            self._entries[key] = entry
             for block in entry.blocks:
-                self._serving[block] = Digest(artifact.key)
-            return verdict
+                self._serving[block] = key
+            return gone
 
     def saved(self, seconds: float) -> None:
         """Keep account of a prefill that was not needed."""

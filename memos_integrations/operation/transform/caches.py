@@ -112,7 +112,7 @@ class Caches:
         """Hold nothing any more, nor any file that nothing names: something was erased."""
         keys = self.shelf.keys()
         self.shelf.forget(keys)
-        self._let_go_of_copies(keys)
+        self._let_go_of_copies()
         self._uses.forget(self._uses.unwritten())
         if self._folder.is_dir():  # else no cache was ever written here
             self._files.sweep()
@@ -121,7 +121,7 @@ class Caches:
         """Write what is counted, as far as that is possible."""
         self._uses.stop()
 
-    def _let_go_of_copies(self, keys: Sequence[Digest]) -> None:
+    def _let_go_of_copies(self, keys: Sequence[Digest] | None = None) -> None:
         if self._keeper is not None:
             self._keeper.let_go_of_copies(keys)
 

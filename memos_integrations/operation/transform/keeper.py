@@ -104,7 +104,9 @@ class Keeper:
         if hit is None:
             self._uses.miss(wanted.tenant)
             return None
-        return Hit(self._devices.on_device(hit.stored, str(wanted.device)), hit.blocks)
+        used = self._devices.on_device(hit.stored, str(wanted.device))
+        self._copy_no_longer_than_held(used.key)
+        return Hit(used, hit.blocks)
 
     def why_not(self, key: Digest) -> str:
         """Why nothing on disk served in this thread's turn at ``key``; empty where nothing lay
@@ -132,6 +134,7 @@ class Keeper:
         # Memory keeps and files are made of what lies on the host, never of a device's copy.
         held = self._shelf.peek(hit.stored.key)
         stored = held or self._devices.on_host(hit.stored, hit.stored.kept.device)
+        self._copy_no_longer_than_held(stored.key)
         self._uses.hit(stored.key, tenant, seconds, on_disk=stored.on_disk)
         touches = self._shelf.touches(stored.key)
         if not stored.on_disk and touches >= _TO_DISK_AT:
@@ -172,9 +175,9 @@ class Keeper:
         self._devices.forget([key])
         return True
 
-    def let_go_of_copies(self, keys: Iterable[Digest]) -> None:
-        """Drop what devices hold of these: they went from memory."""
-        self._devices.forget(keys)
+    def let_go_of_copies(self, keys: Iterable[Digest] | None = None) -> None:
+        """Drop what devices hold of these, or of all: they went from memory."""
+        self._devices.forget(self._devices.keys() if keys is None else keys)
 
     def records(self, tenant: str) -> list[CacheRecord]:
         """Every cache of a tenant, for what decides over forms and tiers; nobody is shown it."""
@@ -256,11 +259,17 @@ class Keeper:
         They are looked at once it lies there: a change after that finds it.
         """
         artifact = Artifact(stored.key, stored.kept.bytes, stored.build_seconds, stored.pinned)
-        self._shelf.offer(artifact, stored, stored.serving, time.monotonic())
+        # What leaves memory leaves devices: nothing would find, nor withdraw, a copy there.
+        self._devices.forget(self._shelf.offer(artifact, stored, stored.serving, time.monotonic()))
         sound = self._is_sound(stored)
         if not sound:
             self._forget([stored.key])
         return sound
+
+    def _copy_no_longer_than_held(self, key: Digest) -> None:
+        """Drop the copies of what memory has not kept, or let go of meanwhile."""
+        if self._shelf.peek(key) is None:
+            self._devices.forget([key])
 
     def _is_sound(self, stored: Stored) -> bool:
         with self._vault.readers.snapshot() as connection:
