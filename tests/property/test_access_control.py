@@ -8,9 +8,11 @@ ones the verbs never would; items and cubes go in through the verbs.
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from memos_integrations.cube.acl import (
 )
 from memos_integrations.cube.errors import AccessDenied, NotFound
 from memos_integrations.cube.ids import CubePath, to_micros
+from memos_integrations.infrastructure.vault.governed import Governed
+from memos_integrations.infrastructure.vault.packing import see_words
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Transaction
 from memos_integrations.interface.mos import MOS
 from memos_integrations.interface.settings import Settings
@@ -252,6 +256,27 @@ def test_rights_in_sql_are_the_oracles_in_many_worlds(block: int, tmp_path: Path
     for seed in range(1000 + block * 20, 1020 + block * 20):
         with world(tmp_path / f"{seed}.db", seed) as made:
             compare_rights(made, 25)
+
+
+def test_who_is_named_by_no_rule_may_see_the_same_by_the_short_decision(tmp_path: Path) -> None:
+    short = shown = 0
+    for seed in range(5):
+        path = tmp_path / f"{seed}.db"
+        with world(path, seed) as made, closing(sqlite3.connect(path)) as plain:
+            see_words(plain)
+            cids, iids = [c.row.cid for c in made.cubes], [i.iid for i in made.items]
+            for who, need in product([made.principal() for _ in range(12)], NEEDS):
+                with made.vault.reading(who, need=need) as reading:
+                    if reading.governed.named_by_rules():
+                        continue
+                    long = Governed(plain, reading.asking)  # what may write asks in full
+                    assert reading.governed.gates(cids) == long.gates(cids)
+                    found = reading.governed.items(iids, cids=cids)
+                    assert found == long.items(iids, cids=cids)
+                    assert reading.governed.count(cids=cids) == long.count(cids=cids)
+                    assert reading.governed.searchable(iids, cids=cids) == {r.iid for r in found}
+                short, shown = short + 1, shown + len(found)
+    assert short > 20 and 0 < shown < short * 14
 
 
 def attempted(call: Callable[[], set[str]]) -> set[str]:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, assert_never
 
@@ -142,9 +143,12 @@ def compile_filter(filter: Filter | None) -> Condition:  # noqa: A002 - the fiel
     one whose SQL would be longer than SQLite reads.
     """
     checked = parse(filter)
-    if checked is None:
-        return Condition("(1)", ())
-    piece = _build(checked, negated=False)
+    return Condition("(1)", ()) if checked is None else compile_checked(checked)
+
+
+def compile_checked(filter: Filter) -> Condition:  # noqa: A002
+    """As ``compile_filter``, of a tree that ``parse`` gave: it is not checked again."""
+    piece = _build(filter, negated=False)
     if len(piece.sql) > _MAX_SQL_CHARS:
         raise UnsupportedFilter(
             "the filter is too long for SQLite: use fewer 'info.' and 'data.' conditions"
@@ -196,24 +200,33 @@ def _join(pieces: Sequence[_Piece], *, all_of: bool) -> _Piece:
 def _leaf(node: Comparison, *, negated: bool) -> _Piece:
     op, value = NEGATIONS.get(node.op, node.op), node.value
     turned = negated != (node.op in NEGATIONS or (node.op == "exists" and value is False))
-    piece = _WRITERS.get(field_of(node.field).type, _scalar)(node.field, op, value)
-    if not turned:
-        return piece
-    return _Piece(f"(NOT {piece.sql})", piece.parameters, piece.need + 2)
+    sql, need = _written(node.field, op, turned)
+    return _Piece(sql, _parameters(node.field, op, value), need)
 
 
-def _scalar(field: str, op: str, value: Value) -> _Piece:
+@lru_cache(maxsize=512)
+def _written(field: str, op: str, turned: bool) -> tuple[str, int]:
+    """The words of a comparison, which are the same for every value, and their need."""
+    sql, need = _WRITERS.get(field_of(field).type, _scalar)(field, op)
+    return (f"(NOT {sql})", need + 2) if turned else (sql, need)
+
+
+def _parameters(field: str, op: str, value: Value) -> tuple[object, ...]:
+    if field_of(field).type is FieldType.JSON:
+        return (*info_path(field), *_bound_json(op, value))
+    return _bound(op, value)
+
+
+def _scalar(field: str, op: str) -> tuple[str, int]:
     sql = _SCALAR[op].format(x=_COLUMNS[field])
-    if field in _NULLABLE:
-        sql = f"({sql} IS TRUE)"
-    return _Piece(sql, _bound(op, value), 8)
+    return (f"({sql} IS TRUE)" if field in _NULLABLE else sql), 8
 
 
-def _list(field: str, op: str, value: Value) -> _Piece:
-    return _Piece(f"({_LIST[op].format(x=_COLUMNS[field])})", _bound(op, value), 16)
+def _list(field: str, op: str) -> tuple[str, int]:
+    return f"({_LIST[op].format(x=_COLUMNS[field])})", 16
 
 
-def _json_value(field: str, op: str, value: Value) -> _Piece:
+def _json_value(field: str, op: str) -> tuple[str, int]:
     keys = info_path(field)
     column = "t.data" if field.startswith("data.") else "v.info"
     names = [*(f"j{n}" for n in range(len(keys) - 1)), "z"]
@@ -223,10 +236,10 @@ def _json_value(field: str, op: str, value: Value) -> _Piece:
     ]
     wanted = "".join(f"{name}.key = ? AND " for name in names)
     sql = f"(EXISTS (SELECT 1 FROM {', '.join(tables)} WHERE {wanted}{_JSON[op]}))"  # noqa: S608 - constants only
-    return _Piece(sql, (*keys, *_bound_json(op, value)), 24)
+    return sql, 24
 
 
-_WRITERS: Final[Mapping[FieldType, Callable[[str, str, Value], _Piece]]] = {
+_WRITERS: Final[Mapping[FieldType, Callable[[str, str], tuple[str, int]]]] = {
     FieldType.LIST: _list,
     FieldType.JSON: _json_value,
 }

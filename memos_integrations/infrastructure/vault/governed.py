@@ -6,30 +6,29 @@ Called by the vault and its transactions; the SQL stands in ``sql/governed.sql``
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, Literal, Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 from memos_integrations.cube.acl import Permission, Principal, Visibility
 from memos_integrations.cube.errors import UsageError
 from memos_integrations.cube.filters import Filter, matches, mentions
 from memos_integrations.cube.ids import LATEST, Seq
 from memos_integrations.infrastructure.governance.detection import PERSONAL
-from memos_integrations.infrastructure.vault.filter_sql import compile_filter
-from memos_integrations.infrastructure.vault.reader import unless_changed
+from memos_integrations.infrastructure.vault.governed_sql import (
+    Pick,
+    condition,
+    filtered,
+    head,
+    of_items,
+)
+from memos_integrations.infrastructure.vault.reader import Reader, unless_changed
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
-Pick = Literal["present", "kept", "told", "searchable", "due"]
-"""``present``: tombstones too; ``kept``: with words, not merged away; ``told``: of those, what was
-told and not the facts drawn from it; ``searchable``: what a search may show (neither archived,
-stale, quarantined nor invalid at the instant); ``due``: expired, with their words still there."""
-
 _MASKED_FIELDS = ("text", "info", "tags", "data")
-_PLACE = re.compile(r"\?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,11 @@ class Asking:
             "tenant": who.tenant,
             "name": who.name,
             "admin": int(who.is_admin),
-            "subjects": json.dumps([[kind.value, name] for kind, name in who.subjects()]),
-            "clearances": json.dumps(sorted(who.clearances)),
+            "subjects": _subjects(who),
+            "clearances": json.dumps(sorted(who.clearances)) if who.clearances else "[]",
             "now": self.now,
             "need": int(self.need),
-            "cubes": None if cids is None else json.dumps(sorted(set(cids))),
+            "cubes": None if cids is None else _listed(sorted(set(cids))),
             "seq": self.instant.seq,
             "valid_at": self.now if valid is None else valid,
             "valid_from_too": int(valid is not None),
@@ -111,7 +110,6 @@ class Governed:
         self._connection = connection
         self._asking = asking
         self._sql = queries("governed")
-        self._head = f"WITH {self._sql['rules']}, {self._sql['gate']} "
         self._bound: dict[str, Any] | None = None
         self._named: bool | None = None
         self._masters: dict[int, bool] = {}
@@ -139,6 +137,8 @@ class Governed:
 
     def has_item_denials(self) -> bool:
         """Whether any rule denies this principal the right on a single item."""
+        if self._unruled:
+            return False
         sql = (
             "SELECT 1 FROM rules WHERE iid IS NOT NULL AND effect = 'deny' "
             "AND (permissions & :need) LIMIT 1"
@@ -161,9 +161,15 @@ class Governed:
         """Whether any rule, also one that has expired, names this principal or a role of it."""
         if self._named is None:
             who = self._asking.principal
-            key = ("named", who.tenant, *who.subjects())
+            key = ("named", who.tenant, who.user, who.agent, who.roles, who.groups)
             self._named = unless_changed(self._connection, key, self._are_named)
         return self._named
+
+    @property
+    def _unruled(self) -> bool:
+        """Whether the shorter form of the decision says the same. Only where nothing can change
+        within the snapshot: a transaction may write a rule after it was asked."""
+        return isinstance(self._connection, Reader) and not self.named_by_rules()
 
     def _are_named(self) -> bool:
         run, tenant = self._connection.execute, self._asking.principal.tenant
@@ -202,16 +208,16 @@ class Governed:
         """The versions of these items that the principal may see at the instant asked."""
         if where is not None and self.must_mask(cids, where):
             return self._as_shown(self.items(iids, cids=cids, pick=pick), where)
-        condition, extra = self._condition(pick, where)
-        sql = f"SELECT {self._sql['item_columns']} {self._sql['joined_items']} WHERE {condition}"
-        extra["iids"] = json.dumps([int(n) for n in iids])
-        return [Stored._make(row) for row in self._run(sql, cids, extra)]
+        words, bound = filtered(where)
+        sql = of_items(pick, words, unruled=self._unruled)
+        bound = {**self._bindings(cids), **bound, "iids": _listed(map(int, iids))}
+        return list(map(Stored._make, self._connection.execute(sql, bound)))
 
     def searchable(self, iids: Sequence[int], *, cids: Iterable[int]) -> set[int]:
         """Which of these items a search may show, at less cost than reading them."""
-        condition, extra = self._condition("searchable", None)
-        extra["iids"] = json.dumps(iids)
-        rows = self._run(f"SELECT i.iid {self._sql['joined_items']} WHERE {condition}", cids, extra)
+        allowed, extra = self._condition("searchable", None)
+        extra["iids"] = _listed(iids)
+        rows = self._run(f"SELECT i.iid {self._sql['joined_items']} WHERE {allowed}", cids, extra)
         return {item for (item,) in rows}
 
     def listing(
@@ -232,9 +238,9 @@ class Governed:
     def _listing(
         self, cids: Iterable[int], pick: Pick, where: Filter | None, limit: int, offset: int
     ) -> list[Stored]:
-        condition, extra = self._condition(pick, where)
+        allowed, extra = self._condition(pick, where)
         sql = (
-            f"SELECT {self._sql['item_columns']} {self._sql['joined']} WHERE {condition} "
+            f"SELECT {self._sql['item_columns']} {self._sql['joined']} WHERE {allowed} "
             "ORDER BY v.time DESC, i.iid DESC LIMIT :limit OFFSET :offset"
         )
         rows = self._run(sql, cids, {**extra, "limit": limit, "offset": offset})
@@ -262,10 +268,10 @@ class Governed:
 
         Governed by the rights held now on the item as it stands now.
         """
-        condition, extra = self._condition("present", None)
+        allowed, extra = self._condition("present", None)
         sql = (
             f"SELECT {self._sql['item_columns']} {self._sql['joined_history']} "
-            f"WHERE {condition} ORDER BY v.version"
+            f"WHERE {allowed} ORDER BY v.version"
         )
         return [Stored._make(r) for r in self._run(sql, cids, {**extra, "iid": item, "upto": upto})]
 
@@ -276,9 +282,9 @@ class Governed:
         if self.must_mask(cids, where):
             shown = self._as_shown(self._listing(cids, "searchable", None, -1, 0), where)
             return sorted((row.cid, row.iid, row.version) for row in shown)
-        condition, extra = self._condition("searchable", where)
+        allowed, extra = self._condition("searchable", where)
         sql = (
-            f"SELECT v.cid, i.iid, v.version {self._sql['joined']} WHERE {condition} "
+            f"SELECT v.cid, i.iid, v.version {self._sql['joined']} WHERE {allowed} "
             "ORDER BY v.cid, i.iid"
         )
         return self._run(sql, cids, extra)
@@ -293,8 +299,8 @@ class Governed:
         """How many present memories the principal may see."""
         if cids is not None and self.must_mask(cids, where):
             return len(self._as_shown(self._listing(cids, pick, None, -1, 0), where))
-        condition, extra = self._condition(pick, where)
-        sql = f"SELECT count(*) {self._sql['joined']} WHERE {condition}"
+        allowed, extra = self._condition(pick, where)
+        sql = f"SELECT count(*) {self._sql['joined']} WHERE {allowed}"
         return int(self._run(sql, cids, extra)[0][0])
 
     def columns(
@@ -312,10 +318,10 @@ class Governed:
         """
         if self.must_mask(cids, where):
             raise UsageError("a whole cube is not looked at by words that may be masked")
-        condition, extra = self._condition(pick, where)
-        sql = f"SELECT {columns} {self._sql['joined']} WHERE {condition} ORDER BY i.iid"
+        allowed, extra = self._condition(pick, where)
+        sql = f"SELECT {columns} {self._sql['joined']} WHERE {allowed} ORDER BY i.iid"
         bindings = self._bindings(cids) | extra
-        yield from self._connection.execute(self._head + sql, bindings)
+        yield from self._connection.execute(head(unruled=self._unruled) + sql, bindings)
 
     def tallies(
         self, column: str, *, cids: Iterable[int] | None = None, where: Filter | None = None
@@ -327,35 +333,38 @@ class Governed:
         if cids is not None and self.must_mask(cids, where):
             raise UsageError("memories are not counted by words that may be masked")
         picked = _TALLY_COLUMNS[column]
-        condition, extra = self._condition("told", where)
+        allowed, extra = self._condition("told", where)
         sql = (
-            f"SELECT {picked}, count(*) {self._sql['joined']} WHERE {condition} "
+            f"SELECT {picked}, count(*) {self._sql['joined']} WHERE {allowed} "
             f"GROUP BY {picked} ORDER BY {picked}"
         )
         return {str(value): n for value, n in self._run(sql, cids, extra)}
 
     def _condition(self, pick: Pick, where: Filter | None) -> tuple[str, dict[str, Any]]:
-        parts = [self._sql["item_allowed"], self._sql[pick]]
-        extra: dict[str, Any] = {}
-        if where is not None:
-            condition = compile_filter(where)
-            names = count()
-            # The compiler's fragments are constants with ? places; ours are named.
-            parts.append("(" + _PLACE.sub(lambda _: f":f{next(names)}", condition.sql) + ")")
-            extra |= {f"f{n}": value for n, value in enumerate(condition.parameters)}
-        return " AND ".join(parts), extra
+        words, bound = filtered(where)
+        return condition(pick, words, unruled=self._unruled), bound
 
     def _run(
         self, sql: str, cids: Iterable[int] | None, extra: dict[str, Any] | None = None
     ) -> list[Any]:
         bindings = self._bindings(cids) | (extra or {})
-        return self._connection.execute(self._head + sql, bindings).fetchall()
+        return self._connection.execute(head(unruled=self._unruled) + sql, bindings).fetchall()
 
     def _bindings(self, cids: Iterable[int] | None) -> dict[str, Any]:
         if self._bound is None:
             self._bound = self._asking.bindings(None)
-        cubes = None if cids is None else json.dumps(sorted(set(cids)))
-        return self._bound | {"cubes": cubes}
+        return {**self._bound, "cubes": None if cids is None else _listed(sorted(set(cids)))}
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """Whole numbers as a JSON array."""
+    return f"[{','.join(map(str, numbers))}]"
+
+
+@lru_cache(maxsize=256)
+def _subjects(principal: Principal) -> str:
+    """Every (kind, name) a rule can reach the principal by, as JSON."""
+    return json.dumps([[kind.value, name] for kind, name in principal.subjects()])
 
 
 _ANY_RULE = "SELECT 1 FROM access WHERE tenant = ? LIMIT 1"

@@ -56,6 +56,34 @@ gate AS MATERIALIZED (
             WHERE value NOT IN (SELECT value FROM json_each(:clearances))))
 )
 
+-- name: gate_unruled
+-- As gate, for a principal whom no rule names: the caller has read that from the same snapshot.
+-- A property test holds this and item_allowed_unruled together with the two above.
+gate AS MATERIALIZED (
+    SELECT cid, path, tenant, owner, home, master, 0 AS denied, (master OR seen) AS allowed
+    FROM (
+        SELECT c.cid, c.path, c.tenant, c.owner,
+               c.tenant = :tenant AS home,
+               (c.tenant = :tenant AND (c.owner = :name OR :admin)) AS master,
+               (:need = 1 AND (c.visibility = 'public'
+                   OR (c.visibility = 'tenant' AND c.tenant = :tenant))) AS seen
+        FROM cube c
+        WHERE :cubes IS NULL OR c.cid IN (SELECT value FROM json_each(:cubes))
+    )
+)
+
+-- name: item_allowed_unruled
+(
+    ((g.allowed AND (i.visibility <> 'private' OR g.master
+                     OR (g.home AND i.owner = :name)))
+     OR (:need = 1 AND (i.visibility = 'public' OR (i.visibility = 'tenant' AND g.home))))
+    AND (
+        i.labels IS NULL OR g.master OR (g.home AND i.owner = :name)
+        OR NOT EXISTS (
+            SELECT 1 FROM json_each(i.labels)
+            WHERE value NOT IN (SELECT value FROM json_each(:clearances))))
+)
+
 -- name: joined
 FROM gate g
 JOIN version v ON v.cid = g.cid AND v.seq_to > :seq AND v.seq <= :seq
