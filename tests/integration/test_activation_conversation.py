@@ -136,12 +136,11 @@ def test_what_was_said_is_found_by_nobody_else(
 def test_the_memory_serves_other_conversations_and_alone_goes_to_disk(
     mos: MOS, model: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    for day in ("monday", "tuesday", "friday"):
+    for day in ("monday", "tuesday"):
         talk = Talk(mos, model, tokenizer, conversation=day)
         first = talk.says("What failed?")
         assert first.cached_tokens == (0 if day == "monday" else 128)
-        for n in range(3):
-            talk.says(f"And on day {n}?")
+        talk.says("And on day 2?")
         for _ in range(3):  # tried again: a kept turn is found more than once
             talk.turns = talk.turns[:-2]
             talk.says("And on day 2?")

@@ -30,7 +30,7 @@ trees = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(trees)
 
 STORIES = 25
-FEW = 8
+FEW = 3
 """Stories of the fast run."""
 FILTERS = 220
 STEPS = 60
