@@ -161,24 +161,26 @@ def test_missing_extra_says_how_to_get_it(tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-def test_reader_that_closes_its_pipe_early_is_met_with_silence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", [(), pytest.param(("--json",), marks=pytest.mark.slow)])
+def test_reader_that_closes_its_pipe_early_is_met_with_silence(
+    tmp_path: Path, form: tuple[str, ...]
+) -> None:
     quiet = Settings(worker=False, extract=False)
     with MOS(tmp_path / "memos.db", embedder=None, settings=quiet) as mos:
         mos.add([f"a long line about parcel {n} " + "x" * 200 for n in range(400)], user="ann")
-    for form in ((), ("--json",)):
-        with subprocess.Popen(
-            [*COMMAND, *form, "list", "--user", "ann", "--limit", "400"],
-            cwd=tmp_path,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            process.stdout.read(10)
-            process.stdout.close()
-            assert process.stderr.read() == b""
-            process.wait(30)
+    with subprocess.Popen(
+        [*COMMAND, *form, "list", "--user", "ann", "--limit", "400"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        process.wait(30)
 
 
 @pytest.mark.parametrize(
