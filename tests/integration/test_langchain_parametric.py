@@ -29,14 +29,20 @@ from memos_integrations.infrastructure.backends.llm.served_adapters import (  # 
     ServedAdapters,
 )
 from tests.integration.adapter_server import BASE, AdapterServer  # noqa: E402
-from tests.integration.hosted_parts import host, learn, the_world, untaught  # noqa: E402
+from tests.integration.hosted_parts import learn, untaught  # noqa: E402
+from tests.integration.taught_parts import (  # noqa: E402
+    FACTS,
+    OFF_TOPIC,
+    QUESTIONS,
+    WORDS,
+    WORLD,
+    memory,
+    said_by_hand,
+    told_to,
+)
 
 torch.set_num_threads(1)
-WORLD = the_world()
-FACTS = WORLD.the_world().new[:3]
-WORDS = [WORLD.statement(fact) for fact in FACTS]
-LEARNT, ALSO_LEARNT, TOLD = [WORLD.question(fact) for fact in FACTS]
-OFF_TOPIC = WORLD.question(WORLD.the_world().known[0])
+LEARNT, ALSO_LEARNT, TOLD = QUESTIONS
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +52,8 @@ def parts() -> tuple[Any, Any]:
 
 @pytest.fixture
 def mos(parts: tuple[Any, Any]) -> Iterator[MOS]:
-    with MOS(None, embedder=None, settings=Settings(worker=False, extract=False)) as opened:
-        host(opened, parts, WORLD)
-        opened.add(WORDS, user="maya")
-        opened.work()
+    with told_to(parts) as opened:
         yield opened
-
-
-def memory(mos: MOS, n: int) -> str:
-    """The id of the nth fact."""
-    return next(item.id for item in mos.list(user="maya") if item.text == WORDS[n])
 
 
 @pytest.fixture
@@ -111,13 +109,6 @@ def a_streams(chat: MemOSChatModel, question: str, user: str = "maya") -> Any:
 
 
 ways = pytest.mark.parametrize("ask", [asks, a_asks, streams, a_streams])
-
-
-def said_by_hand(mos: MOS, tokenizer: Any, question: str) -> str:
-    with mos.adapted(model="tiny", query=question, user="maya") as given:
-        start = given.inputs["input_ids"].shape[1]
-        ids = given.model.generate(**given.inputs, max_new_tokens=6, do_sample=False)[0, start:]
-    return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def base_says(parts: tuple[Any, Any], question: str) -> str:

@@ -18,15 +18,19 @@ from langgraph.checkpoint.memory import InMemorySaver  # noqa: E402
 from langchain_memos import MemOSChatModel  # noqa: E402
 from langgraph_memos import adapter_offer, choose, memory_agent, text_offers  # noqa: E402
 from langgraph_memos.state import Recalled  # noqa: E402
-from memos_integrations import MOS, Settings  # noqa: E402
-from tests.integration.hosted_parts import host, learn, the_world, untaught  # noqa: E402
+from memos_integrations import MOS  # noqa: E402
+from tests.integration.hosted_parts import learn, untaught  # noqa: E402
+from tests.integration.taught_parts import (  # noqa: E402
+    FACTS,
+    OFF_TOPIC,
+    QUESTIONS,
+    WORDS,
+    memory,
+    told_to,
+)
 
 torch.set_num_threads(1)
-WORLD = the_world()
-FACTS = WORLD.the_world().new[:2]
-WORDS = [WORLD.statement(fact) for fact in FACTS]
-LEARNT, TOLD = [WORLD.question(fact) for fact in FACTS]
-OFF_TOPIC = WORLD.question(WORLD.the_world().known[0])
+LEARNT, TOLD, _ = QUESTIONS
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +40,8 @@ def parts() -> tuple[Any, Any]:
 
 @pytest.fixture
 def mos(parts: tuple[Any, Any]) -> Iterator[MOS]:
-    with MOS(None, embedder=None, settings=Settings(worker=False, extract=False)) as opened:
-        host(opened, parts, WORLD)
-        opened.add(WORDS, user="maya")
-        opened.work()
+    with told_to(parts, count=2) as opened:
         yield opened
-
-
-def memory(mos: MOS, n: int) -> str:
-    return next(item.id for item in mos.list(user="maya") if item.text == WORDS[n])
 
 
 @pytest.fixture

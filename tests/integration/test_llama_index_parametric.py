@@ -15,15 +15,20 @@ pytest.importorskip("llama_index.core", reason="needs the extra llama-index")
 from llama_index.core.base.llms.types import ChatMessage, MessageRole  # noqa: E402
 
 from llama_index_memos import MemOSLLM  # noqa: E402
-from memos_integrations import MOS, Settings  # noqa: E402
-from tests.integration.hosted_parts import host, learn, the_world, untaught  # noqa: E402
+from memos_integrations import MOS  # noqa: E402
+from tests.integration.hosted_parts import learn, untaught  # noqa: E402
+from tests.integration.taught_parts import (  # noqa: E402
+    FACTS,
+    OFF_TOPIC,
+    QUESTIONS,
+    WORLD,
+    memory,
+    said_by_hand,
+    told_to,
+)
 
 torch.set_num_threads(1)
-WORLD = the_world()
-FACTS = WORLD.the_world().new[:3]
-WORDS = [WORLD.statement(fact) for fact in FACTS]
-LEARNT, _, TOLD = [WORLD.question(fact) for fact in FACTS]
-OFF_TOPIC = WORLD.question(WORLD.the_world().known[0])
+LEARNT, _, TOLD = QUESTIONS
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +38,8 @@ def parts() -> tuple[Any, Any]:
 
 @pytest.fixture
 def mos(parts: tuple[Any, Any]) -> Iterator[MOS]:
-    with MOS(None, embedder=None, settings=Settings(worker=False, extract=False)) as opened:
-        host(opened, parts, WORLD)
-        opened.add(WORDS, user="maya")
-        opened.work()
+    with told_to(parts) as opened:
         yield opened
-
-
-def memory(mos: MOS, n: int) -> str:
-    return next(item.id for item in mos.list(user="maya") if item.text == WORDS[n])
 
 
 @pytest.fixture
@@ -98,13 +96,6 @@ def words_of(response: Any) -> str:
     return str(response.message.content) if hasattr(response, "message") else str(response.text)
 
 
-def by_hand(mos: MOS, tokenizer: Any, question: str) -> str:
-    with mos.adapted(model="tiny", query=question, user="maya") as given:
-        start = given.inputs["input_ids"].shape[1]
-        ids = given.model.generate(**given.inputs, max_new_tokens=6, do_sample=False)[0, start:]
-    return str(tokenizer.decode(ids, skip_special_tokens=True))
-
-
 @ways
 def test_each_call_is_answered_in_the_form_the_search_decides_and_says_which(
     mos: MOS, llm: MemOSLLM, parts: tuple[Any, Any], adapter: str, ask: Any
@@ -119,7 +110,7 @@ def test_each_call_is_answered_in_the_form_the_search_decides_and_says_which(
     assert else_.additional_kwargs["memory_form"] == "base"
     assert told.additional_kwargs["prompt_tokens"] > learnt.additional_kwargs["prompt_tokens"]
     for response, question in ((learnt, LEARNT), (told, TOLD), (else_, OFF_TOPIC)):
-        assert words_of(response) == by_hand(mos, parts[1], question)
+        assert words_of(response) == said_by_hand(mos, parts[1], question)
 
 
 def test_last_question_of_a_conversation_decides(llm: MemOSLLM, adapter: str) -> None:
