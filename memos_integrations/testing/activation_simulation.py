@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from memos_integrations.infrastructure.activation.eviction import Artifact, Frequencies, Residents
@@ -19,6 +19,7 @@ BYTES_PER_TOKEN = 12_288
 """Two tensors of 12 layers, 4 key-value heads of 64 numbers, 2 bytes each."""
 SECONDS_PER_TOKEN = 1e-3
 SECONDS_PER_TOKEN_SQUARED = 2e-8
+_DAY_SECONDS = 86_400.0
 _ONCE = 0.3
 """Share of requests over a context of their own: a pasted page, a tool's answer. Of what content
 networks are asked for, more than this is asked for once (Maggs and Sitaraman 2015: 74 %)."""
@@ -45,13 +46,15 @@ class Served:
 
 def traces(seed: int) -> dict[str, list[Request]]:
     """Four kinds of work: interests that drift, scans between them, sessions one after another, and
-    tenants at once, each with contexts of its own length."""
-    return {
+    tenants at once, each with contexts of its own length; and a day of one machine that does all
+    four at once."""
+    kinds = {
         "drift": list(_drifting(random.Random(seed))),
         "scans": list(_scanning(random.Random(seed + 1))),
         "sessions": list(_sessions(random.Random(seed + 2))),
         "tenants": sorted(_tenants(random.Random(seed)), key=lambda each: each.at),
     }
+    return kinds | {"day": _at_once(kinds)}
 
 
 def share_of(trace: Sequence[Request], share: float) -> int:
@@ -228,6 +231,22 @@ def _tenants(rng: random.Random) -> Iterator[Request]:
         for n in range(200):
             at = began * (job + 0.5) / 6 + 0.5 * n
             yield Request(at, _about(rng, length, f"read{job}-{n}"))
+
+
+def _at_once(kinds: Mapping[str, Sequence[Request]]) -> list[Request]:
+    """All of these in one day: each is stretched until its last request falls on the day's end, and
+    shares no artifact with the others."""
+    return sorted(
+        (
+            Request(
+                each.at * _DAY_SECONDS / trace[-1].at,
+                replace(each.artifact, key=f"{kind} {each.artifact.key}"),
+            )
+            for kind, trace in kinds.items()
+            for each in trace
+        ),
+        key=lambda each: each.at,
+    )
 
 
 def _about(rng: random.Random, length: float, key: str) -> Artifact:

@@ -2,16 +2,20 @@
 
 Pure: keys, figures and the time go in, decisions with reasons come out; what carries them out
 stands above. How soon a key is asked for again is learned while the cache runs, from all keys that
-were used as often, as long ago and in the same rhythm: LHD's hit density (Beckmann, Chen and Cidon
-2018) weighed by what a hit saves. The uses of evicted and never admitted keys are remembered
-("ghosts"), so what comes back is known at once, and a scan of things asked for once teaches that
-such things do not come back.
+were used as often and have waited as long, measured by their own rhythm: LHD's hit density
+(Beckmann, Chen and Cidon 2018) weighed by what a hit saves. A key that waits four times its usual
+gap is like others that do, whether the gap is a minute or an hour; keys of much the same rhythm
+tell more once there are enough of them. What a class has shown is counted against the square root
+of each key's own rate, so that within a class the busier comes first and the class says by how
+much. The uses of evicted and never admitted keys are remembered ("ghosts"), so what comes back is
+known at once, and a scan of things asked for once teaches that such things do not come back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import sqrt
 
 from memos_integrations.cube.errors import InvalidInput
 
@@ -22,6 +26,10 @@ _PRIOR_USES = 5.0
 """Uses that a class must have shown until it counts as much as what is expected without it."""
 _MOST_TOUCHES = 6
 """Above 2^5 uses the rhythm tells everything."""
+_FURTHEST = 6
+"""Waiting 64 times longer or shorter than usual is told apart from no more than that."""
+_RHYTHM = 3
+"""Rhythms within a factor of 8 are much the same."""
 _SETTLED_PER_TOUCH = 16
 """Other keys whose waiting is booked at each touch, so that no touch pays for all of them."""
 _FADE_EVERY = 256
@@ -63,6 +71,15 @@ class Uses:
     habit: tuple[int, int] = (1, 0)
     """Classes, by powers of two, of the number of uses and of the mean seconds between them."""
 
+    def own_rate(self, now: float) -> float:
+        """Uses per second so far, as if it was known a while before its first use."""
+        return self.touches / (now - self.first + _UNKNOWN_SECONDS)
+
+    def weighed(self, begin: float, end: float) -> float:
+        """The integral of the root of its own rate: what a class is expected to show meanwhile."""
+        known = _UNKNOWN_SECONDS - self.first
+        return 2.0 * sqrt(self.touches) * (sqrt(end + known) - sqrt(begin + known))
+
     def again(self, now: float) -> None:
         self.last = self.settled = max(self.last, now)
         self.touches += 1
@@ -72,19 +89,19 @@ class Uses:
 
 @dataclass(slots=True)
 class Seen:
-    """How often keys of one class were used, in how many seconds of waiting altogether."""
+    """How often keys of one class were used, in how much waiting of all of them (weighed)."""
 
     uses: float = 0.0
-    seconds: float = 0.0
+    waiting: float = 0.0
 
     def rate(self, expected: float) -> float:
-        """Uses per second, drawn towards what is expected while little was seen."""
-        return (self.uses + _PRIOR_USES) / (self.seconds + _PRIOR_USES / expected)
+        """Uses per waiting, drawn towards what is expected while little was seen."""
+        return (self.uses + _PRIOR_USES) / (self.waiting + _PRIOR_USES / expected)
 
 
 @dataclass(slots=True)
 class Classes:
-    """What was seen of keys alike: by number of uses and time since the last, and by rhythm too."""
+    """What was seen of keys alike: by number of uses and how late they are, and by rhythm too."""
 
     _alike: dict[tuple[int, int], Seen] = field(default_factory=dict[tuple[int, int], Seen])
     _same_rhythm: dict[tuple[int, int, int], Seen] = field(
@@ -95,27 +112,29 @@ class Classes:
         for seen in self._of(habit, age):
             seen.uses += 1.0
 
-    def waited(self, habit: tuple[int, int], age: int, seconds: float) -> None:
+    def waited(self, habit: tuple[int, int], age: int, waiting: float) -> None:
         for seen in self._of(habit, age):
-            seen.seconds += seconds
+            seen.waiting += waiting
 
     def rate(self, habit: tuple[int, int], age: int, expected: float) -> float:
-        alike = self._alike.get((habit[0], age))
+        late = _lateness(habit, age)
+        alike = self._alike.get((habit[0], late))
         if alike is None:
             return expected
         rough = alike.rate(expected)
-        same = self._same_rhythm.get((*habit, age))
+        same = self._same_rhythm.get((habit[0], late, habit[1] // _RHYTHM))
         return rough if same is None else same.rate(rough)
 
     def fade(self) -> None:
         for seen in (*self._alike.values(), *self._same_rhythm.values()):
             seen.uses *= _FADE
-            seen.seconds *= _FADE
+            seen.waiting *= _FADE
 
     def _of(self, habit: tuple[int, int], age: int) -> tuple[Seen, Seen]:
+        late = _lateness(habit, age)
         return (
-            self._alike.setdefault((habit[0], age), Seen()),
-            self._same_rhythm.setdefault((*habit, age), Seen()),
+            self._alike.setdefault((habit[0], late), Seen()),
+            self._same_rhythm.setdefault((habit[0], late, habit[1] // _RHYTHM), Seen()),
         )
 
 
@@ -150,8 +169,8 @@ class Frequencies:
         if known is None:
             return 0.0
         age = max(0.0, now - known.last)
-        own = known.touches / (now - known.first + _UNKNOWN_SECONDS)
-        return self._classes.rate(known.habit, _doublings(age), own)
+        own = sqrt(known.own_rate(max(now, known.last)))
+        return own * self._classes.rate(known.habit, _doublings(age), own)
 
     def touches(self, key: str) -> int:
         """Uses since it was last unknown."""
@@ -175,7 +194,7 @@ class Frequencies:
             age = _doublings(known.settled - known.last)
             # A class of age n ends 2^n - 1 seconds after the last use.
             until = min(now, max(known.last + 2.0**age - 1.0, known.settled + 0.001))
-            self._classes.waited(known.habit, age, until - known.settled)
+            self._classes.waited(known.habit, age, known.weighed(known.settled, until))
             known.settled = until
 
     def _forget(self, now: float, keep: set[str]) -> None:
@@ -189,6 +208,12 @@ class Frequencies:
 def _doublings(seconds: float) -> int:
     """The class of a time: 1 below a second, then one more for each doubling."""
     return int(seconds + 1.0).bit_length()
+
+
+def _lateness(habit: tuple[int, int], age: int) -> int:
+    """Doublings of the time waited over the usual gap; of the time itself after a single use."""
+    touches, gap = habit
+    return age if touches == 1 else max(-_FURTHEST, min(_FURTHEST, age - gap))
 
 
 @dataclass(slots=True)
