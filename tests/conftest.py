@@ -4,10 +4,13 @@ The migrations of a fresh vault take four times as long as all the rest of openi
 the same tables every time. Here they run once a session, and each fresh file begins as a copy of
 what they made. Nothing here waits for the disk either: that only shows when the power fails, which
 no test can bring about. Processes that a test starts know nothing of this and go the whole way.
+
+What is imported before the first test lives as long as the run: no search for garbage looks at it.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +22,13 @@ import pytest
 
 from memos_integrations.infrastructure.vault import vault
 from memos_integrations.infrastructure.vault.connection import connect, migrate, private_file
+
+gc.disable()  # while everything is imported
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
