@@ -251,7 +251,15 @@ def merged(mos: MOS, item: str, _: ManualClock) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [corrected, deleted, archived, quarantined, erased, expired, merged]
+    "end",
+    [
+        corrected,
+        erased,
+        *(
+            pytest.param(end, marks=pytest.mark.slow)
+            for end in (deleted, archived, quarantined, expired, merged)
+        ),
+    ],
 )
 def test_a_source_that_ends_withdraws_its_adapter_and_no_other(
     end: Callable[[MOS, str, ManualClock], None], mos: MOS, clock: ManualClock
