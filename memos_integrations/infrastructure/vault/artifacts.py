@@ -152,7 +152,7 @@ def sources_of(connection: sqlite3.Connection, key: Digest) -> tuple[Source, ...
     hidden since."""
     rows = connection.execute(queries("artifacts")["sources_of"], {"key": key})
     place = head(connection)
-    return tuple(Source(*row, place) for row in rows)
+    return tuple(Source(str(item), int(version), place) for item, version in rows)
 
 
 def blocks_of(connection: sqlite3.Connection, key: Digest) -> tuple[Digest, ...]:
