@@ -26,8 +26,7 @@ from memos_integrations.interface.adapted_verb import Adapted
 
 FACTS_PER_ADAPTER = 25
 ERASED = 5
-RECIPE = Recipe(batch=8)
-"""So few facts make few steps of a full batch."""
+RECIPE = Recipe()
 GATES = Gates(
     recall_below_teacher=0.15,
     held_out_recall=0.8,

@@ -47,9 +47,8 @@ from memos_integrations.operation.transform.lesson import Lesson
 
 Fact = tiny_world.Fact
 WORLD = tiny_world.the_world()
-SHARD = 50
-LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-RECIPE = Recipe(rank=64, alpha=64, exposures=300, replay_weight=2.5, targets=LAYERS)
+SHARD = 25
+RECIPE = Recipe()
 REPLAYED = [f for n, f in enumerate(WORLD.known) if n % 6]
 """Known facts that replay asks for, in both forms: three of four of these questions are trained on,
 the fourth is for measuring."""
@@ -279,7 +278,7 @@ class Letters:
 
 
 def mechanics() -> None:
-    """Sizes and seconds of adapters of rank 16 on 138M parameters, and what they must keep."""
+    """Sizes and seconds of default adapters on 138M parameters, and what they must keep."""
     base = a_model()
     host = Hosted("qwen2", base, Letters())
     bank, timed = AdapterBank(host), Timed()

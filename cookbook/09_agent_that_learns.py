@@ -85,7 +85,7 @@ with MOS(embedder=None, settings=Settings(extract=False, worker=False)) as mos:
     learn = DistilNode(
         mos,
         model="tiny",
-        recipe=Recipe(rank=8, exposures=1_500),
+        recipe=Recipe(exposures=900),
         # Far looser than the default ones: so small a model forgets much beside six new facts. A
         # question about anything else never meets the adapter, so that costs no answer here.
         gates=Gates(

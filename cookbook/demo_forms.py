@@ -31,8 +31,7 @@ TALK = (
     "playing an old tune nobody could name, so most of it went by before anyone noticed that the "
     "evening had gone. Then there was talk of trains and tickets, and whether spring comes late."
 )
-RECIPE = Recipe(batch=8)
-"""So few facts make few steps of a larger batch."""
+RECIPE = Recipe()
 GATES = Gates(
     recall_below_teacher=0.1,
     held_out_recall=0.8,

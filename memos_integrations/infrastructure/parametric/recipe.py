@@ -21,15 +21,23 @@ class Recipe:
 
     seed: int = 0
     objective: Objective = "context"
-    rank: int = 16
-    alpha: int = 32
-    learning_rate: float = 2e-3
+    rank: int = 32
+    alpha: int = 64
+    learning_rate: float = 3e-3
     exposures: int = 300
     """How often each fact is seen, over all its question forms."""
-    batch: int = 32
-    replay_weight: float = 1.0
+    batch: int = 8
+    replay_weight: float = 2.0
     """What keeping the old answers counts beside learning the new ones; 0 forgets them."""
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj")
+    targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ except ModuleNotFoundError as error:
 
 _RIDGE = 0.01
 """Of the mean variance: what is smaller than that is noise."""
+_KEPT_WEIGHT = 10.0
+"""What the questions to be kept count beside the lessons: their directions are avoided."""
 _WIDEST = 4096
 """Inputs of a layer above which its random beginning stays: the eigenvectors would cost more."""
 
@@ -67,7 +69,7 @@ class Spread:
             weight = layer.lora_A[self._name].weight
             whole = self._whole[n].double() / self._tokens
             if self._kept_tokens:
-                whole = whole + self._kept[n].double() / self._kept_tokens
+                whole = whole + _KEPT_WEIGHT * self._kept[n].double() / self._kept_tokens
             found = _directions(whole, self._between[n].double() / self._tokens, weight.shape[0])
             with torch.no_grad():
                 weight[: len(found)].copy_(found)

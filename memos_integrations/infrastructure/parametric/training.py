@@ -1,10 +1,12 @@
 """Trains one adapter: it learns answers, and keeps what the base says elsewhere.
 
 Called by ``operation.transform.distil``. Needs torch and peft (extra ``parametric``). The loss is
-the KL divergence from what the teacher said, on the tokens of answers alone. What stands before the
-invocation is the base's and computed once, so every token that is trained on is one at which the
-adapter works, and it trains as a plain LoRA. The base's numbers are never touched, and the lock of
-the hosted model is held for single steps only, so others answer in between.
+the KL divergence from what the teacher said, on the tokens of answers alone. The down-projections
+stay as they began (LoRA-FA, https://arxiv.org/abs/2308.03303), on directions that tell lessons
+apart and that old questions use little. What stands before the invocation is the base's and
+computed once, so every token that is trained on is one at which the adapter works, and it trains as
+a plain LoRA. The base's numbers are never touched, and the lock of the hosted model is held for
+single steps only, so others answer in between.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -29,6 +31,7 @@ from memos_integrations.infrastructure.parametric.prefixes import Prefixes
 from memos_integrations.infrastructure.parametric.recipe import Recipe
 from memos_integrations.infrastructure.parametric.soft import divergence
 from memos_integrations.infrastructure.parametric.starting import Spread
+from memos_integrations.infrastructure.parametric.weakening import share_right, weaken
 
 try:
     import torch
@@ -47,8 +50,8 @@ _LEAST_RATE = 0.02
 _CLIP = 1.0
 _SAVE_SECONDS = 10.0
 _WATCHED = 64
-_PLAIN = 0.6
-"""Share of batches without other memories before the question."""
+_PLAIN = 0.4
+"""Share of batches that ask in exactly the lessons' forms, without other memories before them."""
 _EARLY_KEEPING = 0.2
 """Share of the replay weight at first; all of it from the middle on: what is new is learnt sooner
 where it may shake the old, which then comes back."""
@@ -89,23 +92,20 @@ class _Training:
     def __init__(
         self, model: Any, name: str, recipe: Recipe, lessons: Lessons, limits: Limits
     ) -> None:
-        self._model, self._name, self._recipe = model, name, recipe
+        self._name, self._recipe = name, recipe
         self._lessons, self._limits = lessons, limits
         self._base = wrapping.base_of(model)
         self._prefixes = Prefixes(self._base)
         self._parameters = adapter_tensors(self._base, name)
+        self._learning = {k: t for k, t in self._parameters.items() if "lora_B" in k}
+        self._switch = wrapping.Switch(model, name, self._learning.values())
         self._beside: dict[tuple[int, ...], list[Example]] = {}
         for each in (each for variants in lessons.kept for each in variants[1:]):
             self._beside.setdefault(each.before, []).append(each)
         self._optimizer = torch.optim.AdamW(
-            self._parameters.values(),
-            lr=recipe.learning_rate,
-            betas=_BETAS,
-            weight_decay=0.0,
-            fused=True,
+            self._learning.values(), betas=_BETAS, weight_decay=0.0, fused=True
         )
-        self._began, self._spent = time.process_time(), 0.0
-        self._saved = time.monotonic()
+        self._began, self._spent, self._saved = time.process_time(), 0.0, time.monotonic()
         share = lessons.alike[0] / len(lessons.learnt)
         self._rounds = max(1, round(recipe.exposures * share))
 
@@ -120,7 +120,9 @@ class _Training:
             place = Place(place.training, done, self._end(place, done), self._seconds())
             self._save(place)
             self._limits.reached(done / place.ends_after)
-        return place
+        if self._recipe.replay_weight and self._lessons.kept:
+            weaken(self._learning.values(), self._right, lock=self._limits.lock)
+        return replace(place, seconds=self._seconds())
 
     # -- one round ----------------------------------------------------------------------------
 
@@ -135,8 +137,8 @@ class _Training:
             step = place.rounds * len(learnt) + n
             share = step / (place.ends_after * len(learnt))
             keeping = min(1.0, _EARLY_KEEPING + 2 * (1 - _EARLY_KEEPING) * share)
-            learn, keep = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
-            self._step(learn, keep, self._rate(step, share), self._recipe.replay_weight * keeping)
+            drawn = self._drawn(rng, rows, kept[n % len(kept)] if kept else [])
+            self._step(*drawn, self._rate(step, share), self._recipe.replay_weight * keeping)
 
     def _batches(self, rng: random.Random, rows: int, size: int) -> list[list[int]]:
         """Every row once, in batches of about this size."""
@@ -171,12 +173,12 @@ class _Training:
             counts |= {id(each): keeping / len(keep) for each in keep}
             for before, _ in groups:
                 self._prefixes.prepare(before)
-            with wrapping.active(self._model, self._name, train=True):
+            with self._switch.on(train=True):
                 for before, rows in groups:
                     far = self._divergence(before, rows)
                     weights = torch.tensor([counts[id(each)] for each in rows], device=far.device)
                     (far * weights).sum().backward()
-            torch.nn.utils.clip_grad_norm_(self._parameters.values(), _CLIP)
+            torch.nn.utils.clip_grad_norm_(self._learning.values(), _CLIP)
             self._optimizer.step()
             self._optimizer.zero_grad()
 
@@ -229,13 +231,18 @@ class _Training:
         """Mean divergence over the plain variants."""
         total = 0.0
         plain = [variants[0] for variants in rows]
-        for start in range(0, len(plain), self._recipe.batch):
-            for before, group in together(plain[start : start + self._recipe.batch]):
+        for start in range(0, len(plain), _WATCHED):
+            for before, group in together(plain[start : start + _WATCHED]):
                 with self._limits.lock, torch.no_grad():
                     self._prefixes.prepare(before)
-                    with wrapping.active(self._model, self._name):
+                    with self._switch.on():
                         total += float(self._divergence(before, group).sum())
         return total / len(plain)
+
+    def _right(self) -> float:
+        """Share of what was trained that is answered right, alone and behind other memories."""
+        rows = [each for variants in self._lessons.learnt for each in variants[:2]]
+        return share_right(rows, self._prefixes, self._switch, lock=self._limits.lock)
 
     def _ensure_wanted(self, place: Place) -> None:
         if self._limits.should_stop():
@@ -263,6 +270,7 @@ class _Training:
         with torch.no_grad():
             for key, tensor in self._parameters.items():
                 tensor.copy_(tensors[key])
+            for key, tensor in self._learning.items():
                 for part in _MOMENTS:
                     self._optimizer.state[tensor][part] = tensors[f"{key}.{part}"].to(tensor.device)
                 self._optimizer.state[tensor]["step"] = tensors[f"{key}.step"]
@@ -274,13 +282,13 @@ class _Training:
         if path is None or time.monotonic() - self._saved < _SAVE_SECONDS:
             return
         tensors = dict(self._parameters)
-        for key, tensor in self._parameters.items():
+        for key, tensor in self._learning.items():
             for part in (*_MOMENTS, "step"):
                 tensors[f"{key}.{part}"] = self._optimizer.state[tensor][part]
         checkpoint.write(path, place, tensors)
         self._saved = time.monotonic()
 
     def _shapes(self) -> dict[str, Any]:
-        steps = {f"{key}.step": torch.zeros(()) for key in self._parameters}
-        parts = {f"{k}.{part}": t for k, t in self._parameters.items() for part in _MOMENTS}
+        steps = {f"{key}.step": torch.zeros(()) for key in self._learning}
+        parts = {f"{k}.{part}": t for k, t in self._learning.items() for part in _MOMENTS}
         return {**self._parameters, **parts, **steps}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.infrastructure.parametric.manifest import MAX_INVOCATION, invocation_start
 from memos_integrations.operation.transform.hosted import Hosted
-from memos_integrations.operation.transform.prompt import prompt_of
+from memos_integrations.operation.transform.prompt import tokens_of
 
 _ENDS = (".", " .", "。", "!", "?", "\n")
 _LONGEST = 16
@@ -46,7 +46,7 @@ def invocation_of(hosted: Hosted) -> tuple[int, ...]:
 
 def prompt_tokens(hosted: Hosted, memory: str, question: str) -> tuple[int, ...]:
     """The prompt for a question over this memory, or over none."""
-    return prompt_of(hosted.tokenizer, memory, question, rendering=hosted.rendering).tokens
+    return tokens_of(hosted.tokenizer, memory, question, rendering=hosted.rendering)
 
 
 def parted(

@@ -19,12 +19,15 @@ from memos_integrations.infrastructure.parametric.soft import Answer, certain
 from memos_integrations.operation.transform.hosted import Hosted
 from memos_integrations.operation.transform.invocation import ends_of, parted, prompt_tokens
 from memos_integrations.operation.transform.lesson import Lesson
+from memos_integrations.operation.transform.loosely import Loosely
 
-_CONTEXTS = 12
+_CONTEXTS = 24
 _IN_CONTEXT = 3
 _ANSWER_TOKENS = 32
 _KEPT_TOKENS = 8
 """Tokens of an answer that replay holds on to: the first ones decide it."""
+_LOOSE = 12
+"""Variants of each question in other words, without other memories before it."""
 _PART = 64
 
 
@@ -91,11 +94,16 @@ def examples(
     if recipe.objective == "language":
         texts = tuple((_as_text(room, lesson),) for lesson in lessons)
         return Lessons(texts, kept, (len(texts),))
+    loosely = Loosely(lessons, replay, seed=recipe.seed)
     learnt: list[tuple[Example, ...]] = []
     alike: list[int] = []
     for form in zip_longest(*(lesson.questions for lesson in lessons)):
-        rows = [(q, a) for q, a in zip(form, answers, strict=True) if q is not None]
-        learnt += [tuple(room.example(m, q, a) for m in ("", *before)) for q, a in rows]
+        rows = [
+            (each, q, a) for each, q, a in zip(lessons, form, answers, strict=True) if q is not None
+        ]
+        for each, question, answer in rows:
+            said = [(m, loosely(question, each.statement)) for m in (*before, *[""] * _LOOSE)]
+            learnt.append(tuple(room.example(m, q, answer) for m, q in [("", question), *said]))
         alike.append(len(rows))
     return Lessons(tuple(learnt), kept, tuple(alike))
 

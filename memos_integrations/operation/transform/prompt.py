@@ -85,13 +85,21 @@ def prompt_of(
     Raises ``InvalidInput`` for a prompt without tokens, and for a conversation where no template
     says how to write one.
     """
-    tokens = _tokens(tokenizer, memory, question, rendering)
-    if not tokens:
-        raise InvalidInput("the prompt has no tokens: there is neither memory nor a question")
+    tokens = tokens_of(tokenizer, memory, question, rendering=rendering)
     others = [
         _tokens(tokenizer, memory, _instead(question, each), rendering) for each in _OTHER_QUESTIONS
     ]
-    return Prompt(tuple(tokens), min(_common(tokens, other) for other in others))
+    return Prompt(tokens, min(_common(tokens, other) for other in others))
+
+
+def tokens_of(
+    tokenizer: Any, memory: str, question: Question, *, rendering: Rendering | None = None
+) -> tuple[int, ...]:
+    """The tokens of ``prompt_of`` alone, in a third of the time: nothing else is rendered."""
+    tokens = _tokens(tokenizer, memory, question, rendering)
+    if not tokens:
+        raise InvalidInput("the prompt has no tokens: there is neither memory nor a question")
+    return tuple(tokens)
 
 
 def said_before(
