@@ -19,6 +19,7 @@ from memos_integrations.infrastructure.vault import adapters
 from memos_integrations.infrastructure.vault.artifacts import Source
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
+from memos_integrations.operation.transform.adapter_bytes import wipe_noted, writing
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = (
@@ -155,7 +156,9 @@ def _published(mos: MOS, items: Sequence[str], file: bytes, base: Any, cube: str
         assert adapters.name_bytes(tx, new.id, made)
         return new.id
 
-    made = vault.maintain(work)
-    vault.blobs.put(file)
-    vault.maintain(lambda tx: adapters.publish(tx, made, figures=_FIGURES, data=base))
+    with writing(vault):
+        made = vault.maintain(work)
+        vault.blobs.put(file)
+        assert vault.maintain(lambda tx: adapters.publish(tx, made, figures=_FIGURES, data=base))
+    wipe_noted(vault)
     return made

@@ -22,7 +22,7 @@ from cookbook import tiny_world  # noqa: E402
 from memos_integrations import MOS  # noqa: E402
 from memos_integrations.infrastructure.blobs import BlobStore  # noqa: E402
 from memos_integrations.infrastructure.checkpoints import Checkpoints  # noqa: E402
-from memos_integrations.infrastructure.durable_file import directory_lock  # noqa: E402
+from memos_integrations.infrastructure.durable_file import NewFile, directory_lock  # noqa: E402
 from memos_integrations.infrastructure.parametric import checkpoint  # noqa: E402
 from memos_integrations.infrastructure.parametric.checkpoint import Place  # noqa: E402
 from memos_integrations.infrastructure.vault import adapters  # noqa: E402
@@ -243,6 +243,78 @@ def test_an_erase_between_the_name_of_a_file_and_the_file_leaves_none(
         distil(mos, rebuild=False)
         assert [each.state for each in mos.adapters(user="ann")] == ["withdrawn"]
         assert list(mos._rooms.vault.blobs.names()) == []
+
+
+def test_others_write_while_a_file_is_written(
+    tmp_path: Path, parts: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = BlobStore.put
+
+    def putting(self: BlobStore, data: Any, **about: Any) -> Any:
+        with opened(tmp_path / "agent.db", settings={"busy_seconds": 0.2}) as other:
+            other.add("the box is blue", user="ann")  # nobody holds the vault meanwhile
+        return put(self, data, **about)
+
+    with opened(tmp_path / "agent.db") as mos:
+        host(mos, *parts)
+        fill(mos, FACTS[:2])
+        monkeypatch.setattr(BlobStore, "put", putting)
+        distil(mos, rebuild=False)
+        assert [each.state for each in mos.adapters(user="ann")] == ["published"]
+        assert "the box is blue" in [item.text for item in mos.list(user="ann")]
+        assert left_of(mos) == (1, 0, 0)
+
+
+def left_of(mos: MOS) -> tuple[int, int, int]:
+    """How many files there are of adapters, notes that any is to be wiped, and marks of writers."""
+    vault = mos._rooms.vault
+    with vault.readers.snapshot() as connection:
+        notes = len(adapters.noted_files(connection))
+    return len(list(vault.blobs.names())), notes, len(list(vault.blobs.root.glob("adapter-*")))
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("erased", ["before", "behind"])
+def test_an_erase_while_the_file_is_written_leaves_none(
+    dies: bool,
+    erased: str,
+    tmp_path: Path,
+    parts: tuple[Any, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put = BlobStore.put
+
+    def erase(item: str) -> None:
+        with opened(tmp_path / "agent.db") as other:
+            other.erase(item, user="ann")
+
+    with opened(tmp_path / "agent.db") as mos:
+        host(mos, *parts)
+        ids = fill(mos, FACTS[:2])
+
+        def putting(self: BlobStore, data: Any, **about: Any) -> Any:
+            if erased == "before":
+                erase(ids[0])
+            done = put(self, data, **about)
+            if erased == "behind":
+                erase(ids[0])
+            if dies:
+                raise Killed
+            return done
+
+        with monkeypatch.context() as patched:
+            patched.setattr(BlobStore, "put", putting)
+            if dies:
+                patched.setattr(NewFile, "discard", lambda self: self.file.close())
+                with pytest.raises(Killed):
+                    distil(mos, rebuild=False)
+                assert left_of(mos)[1:] == (1, 1)
+            else:
+                distil(mos, rebuild=False)
+                assert left_of(mos) == (0, 0, 0)
+    with opened(tmp_path / "agent.db") as mos:
+        assert [each.state for each in mos.adapters(user="ann")] == ["withdrawn"]
+        assert left_of(mos) == (0, 0, 0)
 
 
 def test_a_file_of_a_killed_attempt_goes_with_the_erase_or_with_the_next_attempt(

@@ -133,13 +133,14 @@ def standing(connection: sqlite3.Connection, adapter: str, *, now: int) -> bool:
 
 
 def name_bytes(tx: Transaction, adapter: str, made: Made) -> bool:
-    """Note the file of a candidate before it is written; whether it still stands. One that an
-    earlier attempt has written goes."""
+    """Name the file of a candidate, and note it, before it is written; whether the candidate still
+    stands. One that an earlier attempt has written goes."""
     if not standing(tx.connection, adapter, now=tx.now):
         return False
     for _, before in tx.execute(queries("adapters")["artifact_of"], {"id": adapter}).fetchall():
         if before and before != made.sha256:
             _note_files(tx, [before])
+    _note_files(tx, [made.sha256])
     told = {"id": adapter, "base": made.base, "bytes": made.bytes}
     told |= {"seconds": made.seconds, "sha256": made.sha256}
     return tx.execute(queries("adapters")["fill"], told).rowcount > 0
@@ -291,7 +292,8 @@ def to_tend(connection: sqlite3.Connection) -> bool:
 
 
 def noted_files(connection: sqlite3.Connection) -> list[str]:
-    """The files that are still to be wiped: their rows are gone, or name another one."""
+    """The files that are to be wiped where no row names them: their rows are gone, name another
+    one, or have named one that is being written."""
     return [str(each) for (each,) in connection.execute(queries("adapters")["noted_files"])]
 
 

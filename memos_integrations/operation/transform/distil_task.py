@@ -26,7 +26,7 @@ from memos_integrations.infrastructure.vault.rows import dumps, to_item
 from memos_integrations.infrastructure.vault.stored import current
 from memos_integrations.infrastructure.vault.transaction import Transaction
 from memos_integrations.infrastructure.vault.vault import MemVault
-from memos_integrations.operation.transform.adapter_bytes import wipe_noted
+from memos_integrations.operation.transform.adapter_bytes import wipe_noted, writing
 from memos_integrations.operation.transform.lesson import Lesson, QuestionForms
 from memos_integrations.operation.transform.shards import why_not
 from memos_integrations.operation.transform.teaching import Order, Teaching, lesson_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
 """How often a training looks whether it still is wanted, and says how far it is."""
+_CHANGED = "a memory it was made of has changed"
 _NO_RIGHT = "whoever ordered it may no longer write to its cube, or read all it is made of"
 _NOBODY = Principal(tenant="system", agent="memos")
 
@@ -168,8 +169,8 @@ class DistilStage:
     # -- ending -------------------------------------------------------------------------------
 
     def _published(self, row: AdapterRow, made: Distilled) -> str:
-        """Name the file, then write it and let it serve in one transaction, so that no erase comes
-        between: whatever dies meanwhile leaves a candidate whose bytes an erase knows of."""
+        """Name the file, write it, and let it serve. An erase that comes between takes the name,
+        not the note: whatever dies meanwhile, an erase or the next look wipes the file."""
         with self._vault.readers.snapshot() as connection:
             free = self._disk_bytes - adapters.bytes_held(connection)
         size = len(made.file)
@@ -178,26 +179,35 @@ class DistilStage:
             return self._discarded(row, _figures(made), why)
         sha256 = hashlib.sha256(made.file).hexdigest()
         new = Made(made.manifest.base, sha256, size, made.build_seconds)
-        if not self._vault.maintain(lambda tx: adapters.name_bytes(tx, row.id, new)):
-            return self._discarded(row, None, "a memory it was made of has changed")
-        told, data = _figures(made), made.manifest.data
-        refused = self._vault.maintain(
-            lambda tx: self._serving(tx, row, made.file, figures=told, data=data)
-        )
-        if refused is not None:
-            return self._discarded(row, None, refused)
+        with writing(self._vault):
+            refused = self._refused(row, made, new)
+            if refused is not None:
+                self._end(row, None, refused)
         wipe_noted(self._vault)
+        if refused is not None:
+            return _told(row.id, "discarded", refused)
         return _told(row.id, "published", "; ".join(made.manifest.verdict.why))
 
+    def _refused(self, row: AdapterRow, made: Distilled, new: Made) -> str | None:
+        """Why it does not serve; ``None`` where it does."""
+        if not self._vault.maintain(lambda tx: adapters.name_bytes(tx, row.id, new)):
+            return _CHANGED
+        told, data = _figures(made), made.manifest.data
+        with self._vault.readers.snapshot() as connection:
+            if not adapters.standing(connection, row.id, now=self._vault.now()):
+                return _CHANGED
+        # Outside of any transaction: others may write to the vault meanwhile.
+        self._vault.blobs.put(made.file)
+        return self._vault.maintain(lambda tx: self._serving(tx, row, figures=told, data=data))
+
     def _serving(
-        self, tx: Transaction, row: AdapterRow, file: bytes, *, figures: str, data: Digest
+        self, tx: Transaction, row: AdapterRow, *, figures: str, data: Digest
     ) -> str | None:
-        """Write the file and publish it; else why not, and nothing is written."""
+        """Publish it; else why not."""
         if not adapters.standing(tx.connection, row.id, now=tx.now):
-            return "a memory it was made of has changed"
+            return _CHANGED
         if not _may(tx, row):
             return _NO_RIGHT
-        self._vault.blobs.put(file)
         adapters.publish(tx, row.id, figures=figures, data=data)
         if not row.rebuild:
             adapter_orders.drop(tx, row.id)
@@ -206,9 +216,12 @@ class DistilStage:
         return None
 
     def _discarded(self, row: AdapterRow, figures: str | None, why: str) -> str:
-        self._vault.maintain(lambda tx: adapters.discard(tx, row.id, figures=figures, why=why))
+        self._end(row, figures, why)
         wipe_noted(self._vault)
         return _told(row.id, "discarded", why)
+
+    def _end(self, row: AdapterRow, figures: str | None, why: str) -> None:
+        self._vault.maintain(lambda tx: adapters.discard(tx, row.id, figures=figures, why=why))
 
 
 class _Unwanted(Exception):
