@@ -58,7 +58,10 @@ def agent(mos: MOS, parts: tuple[Any, Any]) -> Any:
         parametric="tiny",
         max_new_tokens=6,
         # Letters alone: an empty answer is no memory.
-        options={"do_sample": False, "suppress_tokens": [n for n in range(384) if n < 100]},
+        options={
+            "do_sample": False,
+            "suppress_tokens": [n for n in range(384) if not 100 <= n <= 125],
+        },
     )
     return memory_agent(mos, llm, tools=[]).compile(checkpointer=InMemorySaver())
 
