@@ -122,11 +122,15 @@ def test_who_is_late_by_a_slow_rhythm_is_judged_by_who_was_late_by_a_fast_one() 
     for round_ in range(12):
         for n in range(20):
             knowing.touch(f"hourly{n}", round_ * 3_600.0 + n)
+    for _ in range(5):
+        knowing.touch("a day on", 39_600.0 + 86_400.0)
+    for n in range(20):
+        knowing.drop(f"hourly{n}")
     for counts in (knowing, blank):
         for round_ in range(12):
-            counts.touch("daily", 50_000.0 + round_ * 86_400.0)
-    # The hourly ones were late as well, and none of them came again.
-    late = 50_000.0 + 15 * 86_400.0
+            counts.touch("daily", 200_000.0 + round_ * 86_400.0)
+    # The hourly ones were late as well for a day, and none of them came again.
+    late = 200_000.0 + 15 * 86_400.0
     assert knowing.rate("daily", late) < blank.rate("daily", late) / 2
 
 
