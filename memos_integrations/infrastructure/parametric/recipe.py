@@ -27,7 +27,7 @@ class Recipe:
     exposures: int = 300
     """How often each fact is seen, over all its question forms."""
     batch: int = 8
-    replay_weight: float = 2.0
+    replay_weight: float = 4.0
     """What keeping the old answers counts beside learning the new ones; 0 forgets them."""
     targets: tuple[str, ...] = (
         "q_proj",
