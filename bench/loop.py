@@ -21,7 +21,7 @@ from bench.loop_world import Trace, World, trace
 from bench.measure import table
 from memos_integrations import MOS
 
-_BLOCK = 50
+_BLOCK = 100
 _HEADS = (
     "arm",
     "answering s",

@@ -219,7 +219,7 @@ class Adapted(Hosting):
     corrected since is told as text, without the talk around it, until ``tend`` has it learnt."""
 
     name = "always adapter"
-    patience = 10
+    patience = 5
     """Blocks between two looks at what is to be learnt again: a training is dear."""
 
     def __init__(self, world: World, trace: Trace) -> None:

@@ -26,6 +26,10 @@ def weigh(
     price, kept = host.prices[form], form in standing.decided
     settles = 0.0 if form == "activation" else rules.long_stable_seconds
     items = use.items if form == "activation" else use.unchanged(seconds=settles)
+    if not items:
+        none = frozenset[int]()
+        why = "no memory of it has stood long enough"
+        return Weighed(form, none, none, 0.0, 0.0, 0.0, 0.0, 0.0, why, price.source)
     missing, tokens = _missing(use, items, standing.held.get(form), settles), use.tokens_of(items)
     costs = price.build_seconds(tokens=tokens, memories=len(items))
     costs *= 1.0 + price.rebuilt_share(len(items)) * use.changes
@@ -41,7 +45,7 @@ def weigh(
         build_seconds=price.build_seconds(tokens=use.tokens_of(missing), memories=len(missing)),
         bytes=price.bytes(tokens=tokens, memories=len(items)),
         enters=enters,
-        why_not=_why_not(use, form, items, saves, enters, kept, rules),
+        why_not=_why_not(use, form, saves, enters, kept, rules),
         source=price.source,
     )
 
@@ -72,14 +76,11 @@ def best_of(
 def _why_not(
     use: CubeUse,
     form: Form,
-    items: frozenset[int],
     saves: float,
     enters: float,
     kept: bool,
     rules: PlacementRules,
 ) -> str | None:
-    if not items:
-        return "no memory of it has stood long enough"
     if form == "activation" and use.rest_seconds < rules.stable_seconds:
         return f"changed {use.rest_seconds:.0f} s ago, {rules.stable_seconds:g} s are asked for"
     least = rules.least_asks * (rules.leave_share if kept else 1.0)
