@@ -58,7 +58,7 @@ def to_micros(when: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     """The aware UTC datetime of ``micros``."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return _EPOCH + timedelta(0, 0, micros)
 
 
 def clean_name(value: object, what: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -59,6 +59,10 @@ class Rooms:
     given: GivenVectors
 
 
+_PLAIN = frozenset({str, type(None)})
+_SCOPES_KEPT = 256
+
+
 class Verbs:
     """Base of the groups of verbs. ``principal`` is who asks when a call does not say."""
 
@@ -66,6 +70,7 @@ class Verbs:
         self._rooms = rooms
         self._principal = principal
         self._instant = instant
+        self._scopes: dict[tuple[str | None, ...], Scope] = {}
 
     def _scope(
         self,
@@ -73,6 +78,23 @@ class Verbs:
         agent: str | None = None,
         session: str | None = None,
         cube: CubeName | Sequence[CubeName] | None = None,
+    ) -> Scope:
+        if cube is not None or not _PLAIN.issuperset((type(user), type(agent), type(session))):
+            return self._resolved(user, agent, session, cube)
+        named = (user, agent, session)
+        scope = self._scopes.get(named)
+        if scope is None:
+            if len(self._scopes) >= _SCOPES_KEPT:
+                self._scopes.clear()
+            scope = self._scopes[named] = self._resolved(user, agent, session, None)
+        return scope
+
+    def _resolved(
+        self,
+        user: str | None,
+        agent: str | None,
+        session: str | None,
+        cube: CubeName | Sequence[CubeName] | None,
     ) -> Scope:
         return resolve(
             self._principal,
@@ -103,7 +125,6 @@ class Verbs:
     def _write(self, scope: Scope, work: Callable[[Transaction], T], *, action: str) -> T:
         return self._rooms.vault.write(scope.principal, work, action=action)
 
-    @contextmanager
     def _reading(
         self,
         scope: Scope,
@@ -111,12 +132,9 @@ class Verbs:
         action: str,
         need: Permission = Permission.READ,
         instant: Instant | None = None,
-    ) -> Generator[Reading]:
+    ) -> AbstractContextManager[Reading]:
         at = self._instant if instant is None else instant
-        with self._rooms.vault.reading(
-            scope.principal, need=need, instant=at, action=action
-        ) as reading:
-            yield reading
+        return self._rooms.vault.reading(scope.principal, need=need, instant=at, action=action)
 
     def _cubes(
         self, reading: Reading, scope: Scope, need: Permission = Permission.READ

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from memos_integrations.cube.acl import Principal
 from memos_integrations.cube.embedded import is_given
 from memos_integrations.cube.errors import EmbedderMismatch, InvalidInput, NotFound
 from memos_integrations.cube.filters import Filter, matches, mentions
@@ -23,7 +24,7 @@ from memos_integrations.infrastructure.backends.sqlite_graph import SqliteGraph
 from memos_integrations.infrastructure.vault.cube_forms import bytes_by_form
 from memos_integrations.infrastructure.vault.governed import Instant, Pick
 from memos_integrations.infrastructure.vault.reading import Reading
-from memos_integrations.infrastructure.vault.rows import Stored, to_item
+from memos_integrations.infrastructure.vault.rows import Stored, built, to_item
 from memos_integrations.infrastructure.vault.transaction import CubeRow
 from memos_integrations.infrastructure.vault.usage_records import FORM
 from memos_integrations.interface.arguments import whole
@@ -114,18 +115,12 @@ class Reads(ShowableVerb, VersionVerb):
         judge = self._rooms.reranker
         wanted = limit if judge is None else max(limit, POOL)
         found = self._find(scope, query, filter, wanted, self._valid(valid_at))
-        hits = [
-            Hit(
-                item=to_item(each.row, scope.principal),
-                score=each.score,
-                signals=each.terms if explain else (),
-            )
-            for each in found
-        ]
+        hits = [to_hit(each, scope.principal, explain=explain) for each in found]
+        rows = [each.row for each in found]
         if judge is not None:
             hits = reranked(judge, query, hits, explain=explain)[:limit]
-        shown = {hit.id for hit in hits}
-        rows = [each.row for each in found if each.row.id in shown]
+            shown = {hit.id for hit in hits}
+            rows = [row for row in rows if row.id in shown]
         self._rooms.vault.shown(scope.principal, "search", rows, cubes=scope.cubes)
         return hits
 
@@ -501,6 +496,19 @@ def _kept(where: Filter | None) -> Pick:
     if mentions(where, ("state",)):
         return "present"
     return "kept" if mentions(where, _OF_FACTS) else "told"
+
+
+def to_hit(found: Found, principal: Principal, *, explain: bool) -> Hit:
+    """What ``principal`` is shown of a memory that was found; every value has its type already."""
+    values = {
+        "item": to_item(found.row, principal),
+        "score": found.score,
+        "signals": found.terms if explain else (),
+    }
+    return built(Hit, _HIT_FIELDS, values)
+
+
+_HIT_FIELDS = frozenset(Hit.model_fields)
 
 
 def check_query(query: object, limit: int) -> None:

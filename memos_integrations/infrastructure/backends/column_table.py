@@ -187,18 +187,24 @@ class Table:
 
 def find(held: Rows, items: Rows) -> NDArray[np.int64]:
     """The place of each item among the ascending ``held``; -1 where it is not."""
+    return find_all(held, items)[0]
+
+
+def find_all(held: Rows, items: Rows) -> tuple[NDArray[np.int64], bool]:
+    """As ``find``, and whether all of them are there."""
     size = len(held)
     if not size or not len(items):
-        return np.full(len(items), -1, np.int64)
-    if held[-1] - held[0] == size - 1:  # no gaps, as in the one cube of a file
-        at: NDArray[np.int64] = items - held[0]
-        if at.view(np.uint64).max() < size:  # below 0 is beyond all as well
-            return at
-        return np.where((at >= 0) & (at < size), at, -1)
-    at = np.searchsorted(held, items)
+        return np.full(len(items), -1, np.int64), not len(items)
+    first = held[0]
+    if held[-1] - first == size - 1:  # no gaps, as in the one cube of a file
+        at: NDArray[np.int64] = items - first
+        if np.maximum.reduce(at.view(np.uint64)) < size:  # below 0 is beyond all as well
+            return at, True
+        return np.where((at >= 0) & (at < size), at, -1), False
+    at = held.searchsorted(items)
     np.minimum(at, size - 1, out=at)
     there = held[at] == items
-    return at if there.all() else np.where(there, at, -1)
+    return (at, True) if there.all() else (np.where(there, at, -1), False)
 
 
 def identity(value: Any) -> Hashable:

@@ -26,6 +26,7 @@ from memos_integrations.infrastructure.backends.column_table import (
     Coder,
     Table,
     find,
+    find_all,
 )
 from memos_integrations.infrastructure.backends.growing import Growing, Ragged
 
@@ -85,6 +86,10 @@ class Columns:
     def rows(self, items: Rows) -> NDArray[np.int64]:
         """The row of each item; -1 where it is not held."""
         return find(self.items, items)
+
+    def rows_of(self, items: Rows) -> tuple[NDArray[np.int64], bool]:
+        """As ``rows``, and whether all of them are held."""
+        return find_all(self.items, items)
 
     def beside(self, rows: NDArray[np.int64], step: int | NDArray[np.int64]) -> NDArray[np.int64]:
         """The row ``step`` turns later in the same session (earlier for negative); -1 for none.

@@ -219,11 +219,11 @@ class CachedEmbedder:
         self._queries.clear()
 
     def embed_query(self, text: str) -> Vector:
-        known = self._queries.get([text])
-        if text not in known:
-            known = {text: embed_query(self._inner, text)}
-            self._queries.put(known)
-        return known[text].copy()
+        vector = self._queries.one(text)
+        if vector is None:
+            vector = embed_query(self._inner, text)
+            self._queries.put({text: vector})
+        return vector.copy()
 
 
 class _Recent:
@@ -244,6 +244,13 @@ class _Recent:
             for text in known:
                 self._vectors.move_to_end(text)
         return known
+
+    def one(self, text: str) -> Vector | None:
+        with self._lock:
+            vector = self._vectors.get(text)
+            if vector is not None:
+                self._vectors.move_to_end(text)
+        return vector
 
     def put(self, vectors: Mapping[str, Vector]) -> None:
         """Keeps copies: a row of a batch would keep the whole batch in memory."""

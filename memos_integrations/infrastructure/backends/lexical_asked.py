@@ -6,12 +6,12 @@ Made by the lexical snapshot, which keeps it for the arms and signals that ask i
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_integrations.cube.lazy import lazy
 from memos_integrations.cube.ports import Rows
 from memos_integrations.infrastructure.backends.column_table import find
 from memos_integrations.infrastructure.backends.postings import (
@@ -60,6 +60,10 @@ class Looked(Protocol):
     def where_lines(self, slots: Rows, /) -> tuple[slice | Rows, Rows]: ...
 
 
+_NO_SLOTS: Rows = np.zeros(0, np.int64)
+_NO_HITS: Hits = _NO_SLOTS, _NO_SLOTS, np.zeros(0, np.int32)
+
+
 class Asked:
     """A question looked up in one snapshot; kept, as the arms and signals ask it in turn."""
 
@@ -71,18 +75,18 @@ class Asked:
         self._low, self._high = shot.bounds(self.terms)
         held = self._high - self._low
         self.postings = int(held.sum())
-        held += self._tail_counts
+        if shot.tail.size:
+            held += self._tail_counts
         if shot.live < len(shot.alive):
             held -= shot.buried[self.terms]
         self.idf = np.log1p((shot.live - held + 0.5) / (held + 0.5))
         self.worth = self.idf / (float(self.idf.sum()) or 1.0)
-        none = np.zeros(0, np.int64)
-        self._looked: tuple[Rows, Hits] = none, (none, none, np.zeros(0, np.int32))
+        self._looked: tuple[Rows, Hits] = _NO_SLOTS, _NO_HITS
         """The most slots looked at so far, ascending, and what they hold."""
         self.part: tuple[Part, Hits, Floats] | None = None
         """The part of the cube that was asked last, what it holds, and its shares."""
 
-    @cached_property
+    @lazy
     def numbers(self) -> NDArray[np.integer]:
         """Of each term of the cube: its place among the question's words, from 1; 0 for none."""
         words = len(self.terms)
@@ -92,12 +96,15 @@ class Asked:
         found: NDArray[np.integer] = numbers[:-1]
         return found
 
-    @cached_property
+    @lazy
     def _tail(self) -> Hits:
         """What of the tail holds words of the question: slots, words, counts."""
         shot, kept = self._shot, self._shot.sorted_tail
+        if not shot.tail.size:
+            return _NO_HITS
         if kept is not None:
-            return kept.hits(*kept.bounds(self.terms))
+            low, high = kept.bounds(self.terms)
+            return kept.hits(stretches(low, high), high - low)
         places, numbers = by_word(self.numbers.take(shot.tail[0]))
         return shot.tail[1, places], numbers - 1, shot.tail[2, places]
 
@@ -109,23 +116,21 @@ class Asked:
         low, high = kept.bounds(self.terms)
         return high - low
 
-    @cached_property
+    @lazy
     def shares(self) -> Floats:
         """Each slot's share of the most that the question could score; 0 for dead slots."""
         shot, end = self._shot, self.postings
         young, words, counts = self._tail
         slots, worth = scratch(end + len(young))
-        at = 0
         base = stretches(self._low, self._high)
-        for (low, high), each in zip(base, self.worth.tolist(), strict=True):
-            to = at + high - low
-            slots[at:to] = shot.base[1, low:high]
-            part = worth[at:to]
-            part[:] = shot.gains(low, high)
-            part *= each
-            at = to
-        slots[end:] = young
-        np.multiply(gains_of(counts, shot.norm[young]), self.worth[words], out=worth[end:])
+        if base:
+            held = shot.base[1]
+            np.concatenate([held[low:high] for low, high in base], out=slots[:end])
+            np.concatenate([shot.gains(low, high) for low, high in base], out=worth[:end])
+            worth[:end] *= np.repeat(self.worth, self._high - self._low)
+        if len(young):
+            slots[end:] = young
+            np.multiply(gains_of(counts, shot.norm[young]), self.worth[words], out=worth[end:])
         shares = np.bincount(slots, worth, len(shot.alive))
         if shot.live < len(shares):
             shares *= shot.alive
@@ -144,8 +149,9 @@ class Asked:
         """The shares of a part of the cube, remembered for what is asked of it next."""
         if part.postings is not None:
             low, high = part.postings.bounds(self.terms)
-            hits = part.postings.hits(low, high)
-            gains = joined(part.postings.gains, stretches(low, high))
+            where = stretches(low, high)
+            hits = part.postings.hits(where, high - low)
+            gains = joined(part.postings.gains, where)
             shares = self._summed(hits, gains, len(part.slots))
         elif "shares" in self.__dict__ or not self._is_shorter(part.slots):
             return self.of(part.slots)
@@ -175,6 +181,18 @@ class Asked:
         if len(slots) > len(known):
             self._looked = slots, found
         return found
+
+    def unsorted_hits(self, slots: Rows) -> Hits:
+        """As ``hits``, by owner, for who does not sum over them."""
+        if "shares" not in self.__dict__:
+            return self.hits(slots)  # which is kept for the sum that is to come
+        where, distinct = self._shot.where_lines(slots)
+        terms, _, counts = self._shot.lines
+        numbers = self.numbers.take(picked(terms, where))
+        at = numbers.nonzero()[0]
+        owners = np.repeat(np.arange(len(slots)), distinct)[at]
+        found = counts[where][at] if isinstance(where, slice) else counts[where[at]]
+        return owners, numbers[at] - 1, found
 
     def _hits(self, slots: Rows) -> Hits:
         where, distinct = self._shot.where_lines(slots)

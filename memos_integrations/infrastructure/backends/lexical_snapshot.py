@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_integrations.cube.ports import Proposal, Rows
-from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.column_table import find_all
 from memos_integrations.infrastructure.backends.growing import runs
 from memos_integrations.infrastructure.backends.lexical_asked import Asked, Part
 from memos_integrations.infrastructure.backends.postings import (
@@ -37,6 +37,7 @@ from memos_integrations.infrastructure.backends.postings import (
 from memos_integrations.infrastructure.backends.selection import (
     ascending,
     best_first,
+    best_of_ascending,
     reached_by,
 )
 
@@ -115,13 +116,13 @@ class Snapshot:
         if within is None:
             slots = _high(asked.shares, limit)
             shares = asked.shares[slots]
-            items = self.slots[ITEM, slots]
+            best = best_first(shares, self.slots[ITEM, slots], limit)
         else:
             part = self.part(within)
             shares = asked.of_part(part)
-            hits = np.flatnonzero(shares)
-            slots, shares, items = part.slots[hits], shares[hits], part.items[hits]
-        best = best_first(shares, items, limit)
+            hits = shares.nonzero()[0]
+            slots, shares = part.slots[hits], shares[hits]
+            best = best_of_ascending(shares, limit)
         return slots[best], shares[best]
 
     def part(self, within: Rows) -> Part:
@@ -142,11 +143,13 @@ class Snapshot:
     def scores(self, query: str, items: Rows) -> Floats:
         asked, items = self.asked(query), np.asarray(items, np.int64)
         if asked.part is not None:
-            at = find(asked.part[0].items, items)
-            if at.size and at.min() >= 0:
+            at, every = find_all(asked.part[0].items, items)
+            if every:
                 found: Floats = asked.part[2][at]
                 return found
-        slots = self.slots_of(items)
+        slots, every = self._slots_of(items)
+        if every:
+            return asked.of(slots)
         known = np.flatnonzero(slots >= 0)
         out = np.zeros(len(items), np.float32)
         out[known] = asked.of(slots[known])
@@ -165,12 +168,14 @@ class Snapshot:
         """The hits in those of the items that are held, their places (``None``: all), slots."""
         if asked.part is not None and bool((items[1:] > items[:-1]).all()):
             part, hits, _ = asked.part
-            at = find(part.items, items)
-            if at.size and at.min() >= 0:
+            at, every = find_all(part.items, items)
+            if every:
                 return of_places(hits, at, len(part.items)), None, part.slots[at]
-        slots = self.slots_of(items)
+        slots, every = self._slots_of(items)
+        if every:
+            return asked.unsorted_hits(slots), None, slots
         known = np.flatnonzero(slots >= 0)
-        return asked.hits(slots[known]), known, slots[known]
+        return asked.unsorted_hits(slots[known]), known, slots[known]
 
     def held(self) -> dict[int, int]:
         items, versions = self.slots[:LENGTH, self.alive].tolist()
@@ -239,22 +244,29 @@ class Snapshot:
 
     def slots_of(self, items: Rows) -> Rows:
         """The live slot of each item; -1 where it is not held."""
+        return self._slots_of(items)[0]
+
+    def _slots_of(self, items: Rows) -> tuple[Rows, bool]:
+        """As ``slots_of``, and whether all of them are held."""
         table = self.kept.by_item
         if table is None:
             live = np.flatnonzero(self.alive)
             held = self.slots[ITEM, live]
             order = np.argsort(held, kind="stable")
             table = self.kept.by_item = (held[order], live[order])
-        at = find(table[0], items)
-        return np.where(at >= 0, table[1][at], -1) if len(table[1]) else at
+        at, every = find_all(table[0], items)
+        if every:
+            return table[1][at], True
+        return (np.where(at >= 0, table[1][at], -1) if len(table[1]) else at), False
 
     def bounds(self, terms: Rows) -> tuple[Rows, Rows]:
         """From where to where the base holds the lines of each term."""
-        last = len(self.starts) - 1
-        return self.starts[np.minimum(terms, last)], self.starts[np.minimum(terms + 1, last)]
+        # A term beyond the base stands at its end, so it has none.
+        return self.starts.take(terms, mode="clip"), self.starts.take(terms + 1, mode="clip")
 
 
 def _high(shares: Floats, limit: int) -> Rows:
     """The slots of the ``limit`` highest shares above zero, and those near the last of them."""
     least = reached_by(shares, limit) if len(shares) > limit else 0.0
-    return np.flatnonzero(shares >= least if least > 0 else shares > 0)
+    high: Rows = (shares >= least if least > 0 else shares > 0).nonzero()[0]
+    return high

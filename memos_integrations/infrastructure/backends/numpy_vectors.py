@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memos_integrations.cube.errors import InvalidInput
 from memos_integrations.cube.ports import Matrix, Proposal, Rows, Vector, VectorEntry
-from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.column_table import find, find_all
 from memos_integrations.infrastructure.backends.vector_snapshot import NONE, Snapshot
 
 _FIRST_ROWS: Final = 64
@@ -113,13 +113,14 @@ class NumpyVectors:
         shot = self._cubes.get(cube)
         query = _question(vector, shot)
         asked = np.asarray(items, dtype=np.int64)
-        places = np.full(len(asked), -1) if shot is None else find(shot.items, asked)
-        if shot is not None and places.size and places.min() >= 0:
+        if shot is None:
+            return np.full(len(asked), np.nan, dtype=np.float32)
+        places, every = find_all(shot.items, asked)
+        if every:
             return shot.scores(query, places)
         out = np.full(len(asked), np.nan, dtype=np.float32)
-        if shot is not None:
-            known = np.flatnonzero(places >= 0)
-            out[known] = shot.scores(query, places[known])
+        known = np.flatnonzero(places >= 0)
+        out[known] = shot.scores(query, places[known])
         return out
 
     def holds(self, cube: int, items: Sequence[int]) -> list[bool]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_integrations.cube.ports import Rows, Vector
-from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.column_table import find_all
 from memos_integrations.infrastructure.backends.growing import Growing, runs
 from memos_integrations.infrastructure.backends.numpy_vectors import stacked
 from memos_integrations.infrastructure.backends.vector_snapshot import dots
@@ -43,6 +43,8 @@ class _Snapshot:
     bare: NDArray[np.bool_]
     """Per row of the matrix."""
     matrix: NDArray[np.float32]
+    only_bare: bool = False
+    """Whether every item has a vector of its bare words and no other."""
 
 
 class PartVectors:
@@ -72,15 +74,24 @@ class PartVectors:
         self, cube: int, vector: Vector, items: Rows
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Per item the cosine of its bare words and of its best sentence; ``nan`` for none."""
-        bare = np.full(len(items), np.nan, np.float32)
-        sentence = bare.copy()
         held = self._cubes.get(cube)
+        none = np.full(len(items), np.nan, np.float32)
         if held is None or not len(items):
-            return bare, sentence
+            return none, none
         shot = held.snapshot
-        places = find(shot.items, np.asarray(items, np.int64))
+        places, every = find_all(shot.items, np.asarray(items, np.int64))
+        if shot.matrix.shape[1] != len(vector):
+            return none, none
+        if every and shot.only_bare:
+            return dots(shot.matrix.take(shot.starts[places], axis=0), vector), none
+        return self._scores(shot, vector, places, none)
+
+    def _scores(
+        self, shot: _Snapshot, vector: Vector, places: Rows, bare: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        sentence = bare.copy()
         known = np.flatnonzero(places >= 0)
-        if not known.size or shot.matrix.shape[1] != len(vector):
+        if not known.size:
             return bare, sentence
         starts, counts = shot.starts[places[known]], shot.counts[places[known]]
         rows = starts if int(counts.max()) == 1 else runs(starts, counts)
@@ -153,6 +164,8 @@ class _Parts:
             self._matrix.replace(self._matrix.view[rows])
             self._bare.replace(self._bare.view[rows])
             starts = np.cumsum(counts) - counts
+        bare = self._bare.view
+        only_bare = bool(len(items)) and int(counts.max()) == 1 and bool(bare[starts].all())
         self.snapshot = _Snapshot(
-            items, versions, starts, counts, self._bare.view, self._matrix.view
+            items, versions, starts, counts, bare, self._matrix.view, only_bare
         )

@@ -47,10 +47,9 @@ class Postings:
         """From where to where the lines of each term stand."""
         return self.starts[terms], self.starts[terms + 1]
 
-    def hits(self, low: Rows, high: Rows) -> Hits:
-        """What stands within the bounds of each of some terms."""
-        where = stretches(low, high)
-        words = np.repeat(np.arange(len(low)), high - low)
+    def hits(self, where: Stretches, held: Rows) -> Hits:
+        """What stands within the bounds of each of some terms, and how many lines each has."""
+        words = np.arange(len(held)).repeat(held)
         return joined(self.owners, where), words, joined(self.counts, where)
 
 

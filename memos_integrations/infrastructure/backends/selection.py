@@ -12,6 +12,8 @@ from memos_integrations.cube.ports import Rows
 _Float = TypeVar("_Float", np.float32, np.float64)
 _GROUPS: Final = 1024
 _GROUPS_PER_WANTED: Final = 8
+_SORTED_AT_ONCE: Final = 2
+"""Up to how many numbers for each one wanted are sorted without looking for the best first."""
 
 
 def reached_by(values: NDArray[_Float], count: int) -> float:
@@ -39,6 +41,17 @@ def best_first(scores: NDArray[_Float], items: Rows, limit: int) -> Rows:
             room = limit - len(above)
             picked = np.append(above, level[np.argpartition(items[level], room - 1)[:room]])
     return picked[np.lexsort((items[picked], -scores[picked]))]
+
+
+def best_of_ascending(scores: NDArray[_Float], limit: int) -> Rows:
+    """As ``best_first``, where the items stand in ascending order: a sort that keeps the order of
+    equal numbers takes half the time."""
+    if len(scores) <= _SORTED_AT_ONCE * limit:
+        order: Rows = np.negative(scores).argsort(kind="stable")[:limit]
+        return order
+    last = np.partition(scores, -limit)[-limit]
+    picked: Rows = (scores >= last).nonzero()[0]
+    return picked[np.negative(scores[picked]).argsort(kind="stable")[:limit]]
 
 
 def ascending(items: Rows) -> Rows:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memos_integrations.cube.ports import Matrix, Rows, Vector
-from memos_integrations.infrastructure.backends.column_table import find
+from memos_integrations.infrastructure.backends.column_table import find_all
 from memos_integrations.infrastructure.backends.selection import (
     ascending,
-    best_first,
+    best_of_ascending,
     reached_by,
 )
 
@@ -32,14 +32,28 @@ _CHUNK_ROWS: Final = 512
 NONE: Final[Rows] = np.empty(0, dtype=np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some items, and where they stand."""
+
+    within: Rows
+    """What was asked for: the same array means the same part."""
+    places: Rows
+    """In the directory, ascending."""
+    rows: Rows
+    """In the matrix."""
+    ends: list[int]
+    """Of the stretches of rows that follow on each other, as those of a conversation often do."""
+
+
 class _Kept:
     """What readers work out about a snapshot and leave for the next one."""
 
-    __slots__ = ("places", "scored")
+    __slots__ = ("part", "scored")
 
     def __init__(self) -> None:
-        self.places: tuple[Rows, Rows] | None = None
-        """The items that were asked about last, and their directory places."""
+        self.part: _Part | None = None
+        """The items that were asked about last, as by a filter."""
         self.scored: tuple[bytes, Rows | None, NDArray[np.float32]] | None = None
         """The last question, directory places (``None``: all), and their exact scores."""
 
@@ -68,16 +82,17 @@ class Snapshot:
         self, query: Vector, *, limit: int, within: Rows | None
     ) -> tuple[Rows, NDArray[np.float32]]:
         """Directory places of the highest scores, best first, ties by lower item; and these."""
-        places = None if within is None else _places(self, within)
+        part = None if within is None else _part(self, within)
+        places = None if part is None else part.places
         if limit < 1 or (places is not None and not places.size):
             return NONE, np.empty(0, np.float32)
-        quick, exact = _quick_scores(self, query, places)
+        quick, exact = _quick_scores(self, query, part)
         if exact:
             self.kept.scored = query.tobytes(), places, quick
         near = _near_top(quick, limit)
         places = near if places is None else places[near]
         scores = quick[near] if exact else _cosines(self, self.rows[places], query)
-        best = best_first(scores, places, limit)  # places are in item order
+        best = best_of_ascending(scores, limit)  # places are in item order
         return places[best], scores[best]
 
     def scores(self, query: Vector, places: Rows) -> NDArray[np.float32]:
@@ -85,31 +100,30 @@ class Snapshot:
         has them."""
         scored = self.kept.scored
         if scored is not None and scored[0] == query.tobytes():
-            at = places if scored[1] is None else find(scored[1], places)
-            if scored[1] is None or not at.size or at.min() >= 0:
+            at, every = (places, True) if scored[1] is None else find_all(scored[1], places)
+            if every:
                 kept: NDArray[np.float32] = scored[2][at]
                 return kept
         return _cosines(self, self.rows[places], query)
 
 
-def _places(shot: Snapshot, within: Rows) -> NDArray[np.int64]:
-    last = shot.kept.places
-    if last is None or last[0] is not within:
-        places = find(shot.items, ascending(within))
-        held = places if not places.size or places.min() >= 0 else places[places >= 0]
-        last = shot.kept.places = within, held
-    return last[1]
+def _part(shot: Snapshot, within: Rows) -> _Part:
+    part = shot.kept.part
+    if part is None or part.within is not within:
+        places, every = find_all(shot.items, ascending(within))
+        held = places if every else places[places >= 0]
+        rows = shot.rows[held]
+        part = shot.kept.part = _Part(within, held, rows, _stretches(rows))
+    return part
 
 
 def _quick_scores(
-    shot: Snapshot, query: Vector, places: NDArray[np.int64] | None
+    shot: Snapshot, query: Vector, part: _Part | None
 ) -> tuple[NDArray[np.float32], bool]:
-    """Scores of these directory places (of all: ``None``), and whether they are exact or off by
-    rounding."""
-    if places is None and shot.in_order:
+    """Scores of these items (of all: ``None``), and whether they are exact or off by rounding."""
+    if part is None and shot.in_order:
         return _products(shot.matrix[: shot.used], query)
-    rows = shot.rows if places is None else shot.rows[places]
-    ends = _stretches(rows)
+    rows, ends = (shot.rows, _stretches(shot.rows)) if part is None else (part.rows, part.ends)
     if len(ends) * _ROWS_PER_STRETCH < rows.size + _ROWS_PER_STRETCH:
         return _of_stretches(shot.matrix, rows, ends, query), ROW_BY_ROW
     if rows.size < _GATHER_SHARE * shot.used:
@@ -119,7 +133,7 @@ def _quick_scores(
 
 
 def _stretches(rows: Rows) -> list[int]:
-    """Where rows that follow on each other end, as those of a conversation often do."""
+    """Where rows that follow on each other end."""
     return [*(np.flatnonzero(rows[1:] != rows[:-1] + 1) + 1).tolist(), rows.size]
 
 
@@ -155,7 +169,8 @@ def _near_top(scores: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     if scores.size <= limit:
         return np.arange(scores.size)
     edge = reached_by(scores, limit)
-    return np.flatnonzero(scores >= np.float32(edge - 1e-4 * max(1, abs(edge))))
+    near: Rows = (scores >= np.float32(edge - 1e-4 * max(1, abs(edge)))).nonzero()[0]
+    return near
 
 
 def _cosines(shot: Snapshot, rows: Rows, query: Vector) -> NDArray[np.float32]:

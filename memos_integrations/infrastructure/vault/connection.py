@@ -202,11 +202,10 @@ class Readers:
         Inside another snapshot of the same thread it is that one.
         """
         outer: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if outer is not None:
-            with map_errors(self._path):
+        try:  # what map_errors does, without a context manager inside of one for every read
+            if outer is not None:
                 yield outer
-            return
-        with map_errors(self._path):
+                return
             connection = self._borrow()
             self._local.connection = connection
             try:
@@ -215,6 +214,8 @@ class Readers:
             finally:
                 self._local.connection = None
                 self._give_back(connection)
+        except DRIVER_ERRORS as error:
+            raise translate(error, self._path) from error
 
     def _borrow(self) -> Reader:
         if self._pid != os.getpid():

@@ -28,6 +28,8 @@ from memos_integrations.infrastructure.vault.reader import Reader, unless_change
 from memos_integrations.infrastructure.vault.rows import Stored, to_item
 from memos_integrations.infrastructure.vault.sql import queries
 
+__all__ = ["NOW", "Asking", "Cube", "Gate", "Governed", "Instant", "Pick"]
+
 _MASKED_FIELDS = ("text", "info", "tags", "data")
 
 

@@ -17,6 +17,7 @@ from memos_integrations.infrastructure.governance.audit import AuditEntry
 
 _log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
+_NEVER = (0, 0)
 
 
 @dataclass(slots=True)
@@ -41,19 +42,21 @@ class ReadLog:
         self._timer: threading.Timer | None = None
         self._stopped = False
 
-    def used(self, items: Iterable[int], at: int, *, cubes: Iterable[int] = ()) -> None:
-        """Note that these items were shown by one call, out of these cubes."""
+    def note(
+        self,
+        items: Iterable[int],
+        at: int,
+        *,
+        cubes: Iterable[int] = (),
+        entries: Iterable[AuditEntry] = (),
+    ) -> None:
+        """Note that one call showed these items out of these cubes, and who read what by it."""
         with self._lock:
             for counts, numbers in ((self._waiting.usage, items), (self._waiting.cubes, cubes)):
                 for number in numbers:
-                    count, _ = counts.get(number, (0, 0))
+                    count, _ = counts.get(number, _NEVER)
                     counts[number] = (count + 1, at)
-            self._schedule()
-
-    def read(self, entry: AuditEntry) -> None:
-        """Note who read what."""
-        with self._lock:
-            self._waiting.entries.append(entry)
+            self._waiting.entries += entries
             self._schedule()
 
     def flush(self) -> None:

@@ -100,7 +100,7 @@ def to_item(row: Stored, principal: Principal) -> MemoryItem:
     text = row.plain(clearances=principal.clearances, owned=owned)
     cleared = owned or PERSONAL in principal.clearances
     read = _loads if cleared else _loads_masked
-    return _built(
+    return built(
         MemoryItem,
         _ITEM_FIELDS,
         {
@@ -131,7 +131,7 @@ def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -
     recorded, time, valid_from = row.recorded, row.time, row.valid_from
     created = from_micros(row.created)
     said = created if time == row.created else from_micros(time)
-    return _built(
+    return built(
         Header,
         _HEADER_FIELDS,
         {
@@ -180,11 +180,12 @@ def _header(row: Stored, read: Callable[[str | None], Any], *, redacted: bool) -
 _ITEM_FIELDS = frozenset(MemoryItem.model_fields)
 _HEADER_FIELDS = frozenset(Header.model_fields)
 _STEPS = TypeAdapter(tuple[ProvenanceStep, ...] | None)
+_steps_of_json = _STEPS.validator.validate_json  # without the adapter's own arguments
 
 
 def _steps(text: str, read: Callable[[str | None], Any]) -> tuple[ProvenanceStep, ...]:
     """The steps of their JSON, read and checked in one go where nothing has to be masked."""
-    steps = _STEPS.validate_json(text) if read is _loads else _STEPS.validate_python(read(text))
+    steps = _steps_of_json(text) if read is _loads else _STEPS.validate_python(read(text))
     return steps or ()
 
 
@@ -199,21 +200,34 @@ _TRUSTS = {each.value: each for each in Trust}
 M = TypeVar("M", bound=BaseModel)
 
 
-def _built(model: type[M], fields: frozenset[str], values: dict[str, Any]) -> M:
+_set = object.__setattr__
+
+
+def built(model: type[M], fields: frozenset[str], values: dict[str, Any]) -> M:
     """The model of values that the vault itself wrote and typed: nothing is validated again.
 
     What ``model_construct`` does, without its walk over aliases and defaults; every field of the
     model stands in ``values`` (a test compares with a validated one).
     """
     made = model.__new__(model)
-    object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", set(fields))
-    object.__setattr__(made, "__pydantic_extra__", None)
-    object.__setattr__(made, "__pydantic_private__", None)
+    _set(made, "__dict__", values)
+    _set(made, "__pydantic_fields_set__", set(fields))
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
     return made
 
 
-_read = json.JSONDecoder().decode  # what json.loads comes to
+_decoder = json.JSONDecoder()
+
+
+def _read(text: str) -> Any:
+    """What ``json.loads`` gives, sooner where nothing stands around the value, as in what the
+    vault wrote."""
+    try:
+        value, end = _decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        return _decoder.decode(text)
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def _loads(text: str | None) -> Any:

@@ -389,13 +389,21 @@ class MemVault:
 
         ``cubes`` are the cubes asked; each gets its line, also when it had nothing to show.
         """
-        if used:
-            homes = {row.cid for row in rows}
-            self._traces.used((row.iid for row in rows), self.now(), cubes=homes)
-        if self._audit_reads:
-            for cube in dict.fromkeys([*cubes, *(row.path for row in rows)]):
-                items = tuple(row.id for row in rows if row.path == cube)
-                self._traces.read(_read_entry(principal, action, cube, items, reason, extra))
+        items: dict[str, list[str]] = {cube: [] for cube in cubes}
+        for row in rows:
+            items.setdefault(row.path, []).append(row.id)
+        entries = [
+            _read_entry(principal, action, cube, tuple(shown), reason, extra)
+            for cube, shown in (items.items() if self._audit_reads else ())
+        ]
+        counted = rows if used else ()
+        if counted or entries:
+            self._traces.note(
+                [row.iid for row in counted],
+                self.now(),
+                cubes={row.cid for row in counted},
+                entries=entries,
+            )
 
     def refused(self, principal: Principal, action: str, error: AccessDenied | NotFound) -> None:
         """Audit a denial at once; a lookup of something that never existed is none."""

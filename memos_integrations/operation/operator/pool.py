@@ -6,12 +6,13 @@ only, so a ranking costs the same in a cube of a thousand and of a million.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memos_integrations.cube.lazy import lazy
 from memos_integrations.cube.ports import Rows, TermCounts, TextIndex, Vector
 from memos_integrations.infrastructure.backends.columns import Columns
 from memos_integrations.infrastructure.backends.lexical import K1, B
@@ -55,33 +56,36 @@ class Pool:
     def __len__(self) -> int:
         return len(self.items)
 
-    @cached_property
+    @lazy
+    def _found(self) -> tuple[NDArray[np.int64], bool]:
+        if self.columns is None:
+            return np.full(len(self.items), -1, dtype=np.int64), not len(self.items)
+        return self.columns.rows_of(self.items)
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """The row of each item in ``columns``; -1 where it has none."""
-        if self.columns is None:
-            return np.full(len(self.items), -1, dtype=np.int64)
-        return self.columns.rows(self.items)
+        return self._found[0]
 
-    @cached_property
+    @lazy
     def held(self) -> NDArray[np.bool_] | None:
         """Which items have a row; ``None`` where all have."""
-        held = self.rows >= 0
-        return None if held.all() else held
+        return None if self._found[1] else self.rows >= 0
 
-    @cached_property
+    @lazy
     def wants_advice(self) -> bool:
         return self.query.wants_advice
 
     # -- meaning ------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def cosine(self) -> Floats:
         """Closeness of the question to the memory with its speaker and date."""
         if self.query.vector is None or self._space.vectors is None:
             return np.zeros(len(self.items), dtype=np.float32)
         return _known(self._space.vectors.scores(self.cube, self.query.vector, self.items))
 
-    @cached_property
+    @lazy
     def parts(self) -> tuple[Floats, Floats]:
         """Closeness of the question, in the first person, to the bare words and to their best
         sentence. Where the fine stage has not made these vectors yet, the cosine stands in."""
@@ -89,18 +93,20 @@ class Pool:
         if vector is None or self._space.parts is None:
             return self.cosine, self.cosine
         bare, sentence = self._space.parts.scores(self.cube, vector, self.items)
-        bare = np.where(np.isnan(bare), self.cosine, bare)
+        absent = np.isnan(bare)
+        if absent.any():
+            bare = np.where(absent, self.cosine, bare)
         return bare, np.fmax(bare, sentence)
 
     # -- words --------------------------------------------------------------------------------
 
-    @cached_property
+    @lazy
     def words(self) -> Floats:
         """BM25 as a share of the most the question could score."""
         middle: Floats = self._shares[len(self._shares) // 2]
         return middle
 
-    @cached_property
+    @lazy
     def near_words(self) -> Floats:
         """The best share of words of the memory and the turns around it, less the further away."""
         if len(self._shares) == 1:
@@ -108,7 +114,7 @@ class Pool:
         nearest: Floats = (self._shares * _FADE).max(axis=0)
         return nearest
 
-    @cached_property
+    @lazy
     def window_words(self) -> Floats:
         """The same over each memory together with the turns right before and after it."""
         text = self._space.text
@@ -129,7 +135,7 @@ class Pool:
         window: Floats = (share / max(float(idf.sum()), 1e-9)).astype(np.float32)
         return window
 
-    @cached_property
+    @lazy
     def session_words(self) -> Floats | None:
         """The best share of words among the pool's memories of the same session."""
         if len(self._around) == 1:
@@ -142,7 +148,7 @@ class Pool:
         of_session: Floats = best[session + 1]
         return of_session
 
-    @cached_property
+    @lazy
     def _shares(self) -> Floats:
         """The share of words of everything in ``_around``; 0 for none."""
         if len(self._around) == 1:
@@ -151,7 +157,7 @@ class Pool:
         shares: Floats = _and_none(self._space.text.scores(self.cube, self.query.text, asked))[back]
         return shares
 
-    @cached_property
+    @lazy
     def _around(self) -> NDArray[np.int64]:
         """Shape (2 * REACH + 1, items): the row so many turns before, its own in the middle, and
         after it in its session; -1 for none. Shape (1, items) where nothing is of a session."""

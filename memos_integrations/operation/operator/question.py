@@ -51,22 +51,40 @@ class Query:
 
     @property
     def wants_time(self) -> bool:
-        return _WHEN.search(self.text) is not None
+        # In ASCII it is the beginning that asks.
+        ask = _WHEN.match if self.text.isascii() else _WHEN.search
+        return ask(self.text) is not None
 
     @property
     def wants_number(self) -> bool:
-        return _NUMBER.search(self.text) is not None
+        return _may_hold(self.text, _NUMBER_SIGNS) and _NUMBER.search(self.text) is not None
 
     @property
     def wants_advice(self) -> bool:
         """Whether it asks for a recommendation: memories that bear on it rarely share its words."""
-        return _ADVICE.search(self.text) is not None
+        return _may_hold(self.text, _ADVICE_SIGNS) and _ADVICE.search(self.text) is not None
 
     @property
     def wants_assistant(self) -> bool:
         """Whether it asks what an assistant said, not what a person told."""
         asked = _ASSISTANT.search(self.text)
         return asked is not None and _ASKED_BEFORE.search(self.text) is not None
+
+
+_NUMBER_SIGNS = ("how",)
+_ADVICE_SIGNS = (
+    "recommend", "suggest", "advi", "should", "idea", "tips", "help", "what", "where", "how",
+    " you", "i'm", " am", " want", " need", "i'd",
+)  # fmt: skip
+"""Every match of the pattern holds one of these, but for blanks of another kind."""
+
+
+def _may_hold(text: str, signs: tuple[str, ...]) -> bool:
+    """Whether to look for a pattern at all: its alternatives cost more than these few words."""
+    if not text.isascii() or not text.isprintable():
+        return True
+    lower = text.lower()
+    return any(sign in lower for sign in signs)
 
 
 def names_in(text: str, speakers: Mapping[str, int]) -> list[int]:

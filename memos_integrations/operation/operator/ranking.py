@@ -48,6 +48,7 @@ class Ranking:
     signals: tuple[RankSignal, ...] = field(init=False, repr=False, compare=False)
     """The signals that are switched on."""
     _weights: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _speaking_for: NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _ensure_known(self.weights)
@@ -58,6 +59,7 @@ class Ranking:
         object.__setattr__(self, "signals", signals)
         weights = np.asarray([self.weights[signal.name] for signal in signals], np.float64)
         object.__setattr__(self, "_weights", weights)
+        object.__setattr__(self, "_speaking_for", np.maximum(weights, 0.0))
 
     @classmethod
     def default(cls) -> Ranking:
@@ -91,7 +93,7 @@ class Ranking:
     def supported(self, values: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Shape (items,): whether anything speaks for a memory. One that only had nothing said
         against it is no hit; one that was only marked down still is."""
-        spoken_for: NDArray[np.bool_] = values @ np.maximum(self._weights, 0.0) > 0
+        spoken_for: NDArray[np.bool_] = values @ self._speaking_for > 0
         return spoken_for
 
     def terms(self, values: Sequence[float]) -> tuple[Signal, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,7 @@ _POOL_PER_HIT = 8
 _LEARNT_FROM = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A memory that passed truth and governance, with its score."""
 
     row: Stored
@@ -186,8 +185,8 @@ class MemOperator:
         values = self.ranking.values(pool)
         kept, scores, values = fold(pool, self.ranking.scores(values), values)
         complete = all(len(each) < size for each in proposed)
-        hits = np.flatnonzero(self.ranking.supported(values))
-        best = hits[np.argsort(-scores[hits], kind="stable")]
+        hits = self.ranking.supported(values).nonzero()[0]
+        best = hits[np.negative(scores[hits]).argsort(kind="stable")]
         ranked = Ranked(np.full(len(kept), room.cube), kept, scores, values, complete)
         return ranked.taken(best)
 
@@ -264,9 +263,10 @@ class MemOperator:
 
 def _each_once(proposed: Sequence[Rows]) -> Rows:
     """The items of all arms, ascending."""
-    if not proposed:
+    some = [each for each in proposed if len(each)]
+    if not some:
         return np.zeros(0, np.int64)
-    items = np.concatenate(proposed)
+    items = np.concatenate(some)
     items.sort()
     first = np.ones(len(items), np.bool_)
     np.not_equal(items[1:], items[:-1], out=first[1:])

@@ -22,6 +22,8 @@ __all__ = ["has_number", "has_time_word", "spoken_times"]
 _RULES: tuple[Rule, ...] = (*dates_absolute.RULES, *dates_relative.RULES)
 _TRIGGERS = frozenset().union(*(rule.triggers for rule in _RULES))
 _DIGIT = re.compile(r"[0-9]")
+# What every date in digits holds: a year, a sign between two numbers, or a decade.
+_DATE_DIGITS = re.compile(r"[0-9](?:[0-9]{3}|[/.-][0-9]|'?s)")
 # Both ends keep a month's room, so that no neighbour of the day leaves the calendar.
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_800_000_000
 _ROOM = 32 * 86_400_000_000
@@ -71,7 +73,7 @@ def _said(text: str, at: int) -> Said | None:
 
 def _english(said: Said) -> list[TimeSpan]:
     words = _TRIGGERS.intersection(letters(said.folded))
-    if _DIGIT.search(said.folded):
+    if _DATE_DIGITS.search(said.folded):
         words |= {"0"}
     if not words:
         return []
