@@ -270,6 +270,7 @@ def test_who_is_named_by_no_rule_may_see_the_same_by_the_short_decision(tmp_path
                     if reading.governed.named_by_rules():
                         continue
                     long = Governed(plain, reading.asking)  # what may write asks in full
+                    assert (reading.governed._unruled, long._unruled) == (True, False)
                     assert reading.governed.gates(cids) == long.gates(cids)
                     found = reading.governed.items(iids, cids=cids)
                     assert found == long.items(iids, cids=cids)

@@ -40,7 +40,7 @@ def test_the_place_of_each_item_and_whether_all_are_there(
     assert find(np.array(held, np.int64), np.array(asked, np.int64)).tolist() == places.tolist()
 
 
-@given(st.lists(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), max_size=60), st.integers(1, 12))
+@given(st.lists(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), max_size=60), st.integers(1, 5))
 def test_the_best_of_ascending_items_are_the_best(scores: list[float], limit: int) -> None:
     values, items = np.array(scores, np.float32), np.arange(len(scores))
     long = best_first(values, items, limit)
@@ -69,6 +69,22 @@ def test_what_a_question_asks_for_is_what_the_patterns_find(text: str) -> None:
     assert asked.wants_time is bool(question._WHEN.search(text))
     assert asked.wants_number is bool(question._NUMBER.search(text))
     assert asked.wants_advice is bool(question._ADVICE.search(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "recommend one", "any suggestion", "advise me", "advice", "should I go", "ideas for tea",
+        "tips", "help me find it", "what are some teas", "what would be a good tea",
+        "where can i sit", "how can I sit", "what kinds of tea would fit", "what type of x can y",
+        "would you sit", "I'm looking", "i am  thinking", "I want it", "i need it", "I'D LIKE it",
+        "so\tyou\ncould\tyou", "would\u00a0you", "推荐",
+    ],
+)  # fmt: skip
+def test_each_way_to_ask_for_advice_is_seen(text: str) -> None:
+    assert question._ADVICE.search(text)
+    assert Query(text).wants_advice
+    assert Query(f"and {text.upper()}?").wants_advice
 
 
 @given(TEXTS)
@@ -103,6 +119,9 @@ def test_bare_words_alone_are_scored_as_they_are_beside_sentences() -> None:
         one, two = (index.scores(1, rows[3], items) for index in (only, mixed))
         np.testing.assert_array_equal(one[0], two[0])
         assert np.isnan(one[1]).all()
+    bare, sentence = mixed.scores(1, rows[3], np.array([8]))
+    np.testing.assert_array_equal(sentence, only.scores(1, rows[3], np.array([0]))[0])
+    assert bare[0] != sentence[0]
     only.delete(1, [1])
     assert np.isnan(only.scores(1, rows[3], np.array([0, 1]))[0]).tolist() == [False, True]
 
