@@ -108,7 +108,7 @@ def right(host: Hosted, student: Student | None, asked: Sequence[tuple[str, str,
 
         said = answering.read(host.model, prompts, ends=ends_of(host), most=1)
         return _share([s.tokens[0] == g.tokens[0] for s, g in zip(said, gold, strict=True)])
-    return _share(compare(student, prompts, gold)[0])
+    return _share([each.same for each in compare(student, prompts, gold)])
 
 
 def _share(given: Sequence[bool]) -> float:

@@ -44,19 +44,38 @@ def read(base: Any, prompts: Sequence[Sequence[int]], *, ends: set[int], most: i
     return [each for each in done if each is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A student's answer to one prompt beside another's."""
+
+    same: bool
+    """Whether it gives this answer: its greedy choice at every token of it."""
+    far: float
+    """Its mean KL divergence in nats from it."""
+    lost: float
+    """How much less likely the other holds what the student says, at the first token where they
+    part; 0 where they do not."""
+
+
 def compare(
     student: Student, prompts: Sequence[Sequence[int]], answers: Sequence[Answer]
-) -> tuple[list[bool], list[float]]:
-    """For each prompt whether the student gives this answer (its greedy choice at every token of
-    it), and its mean KL divergence in nats from it."""
-    same, far = [False] * len(prompts), [0.0] * len(prompts)
+) -> list[Compared]:
+    """The student's answers beside these."""
+    done: dict[int, Compared] = {}
     for rows in _by_length(prompts):
         logits = _student_logits(student, [prompts[n] for n in rows], [answers[n] for n in rows])
-        for n, given in zip(rows, logits, strict=True):
-            answer = answers[n]
-            same[n] = given.argmax(-1).tolist() == list(answer.tokens)
-            far[n] = float(divergence(answer.likely, answer.shares, given).mean())
-    return same, far
+        done |= {n: _beside(answers[n], given) for n, given in zip(rows, logits, strict=True)}
+    return [done[n] for n in range(len(prompts))]
+
+
+def _beside(answer: Answer, logits: Any) -> Compared:
+    chosen = logits.argmax(-1).tolist()
+    far = float(divergence(answer.likely, answer.shares, logits).mean())
+    apart = [n for n, token in enumerate(answer.tokens) if token != chosen[n]]
+    if not apart:
+        return Compared(True, far, 0.0)
+    at = apart[0]
+    return Compared(False, far, answer.share(at, answer.tokens[at]) - answer.share(at, chosen[at]))
 
 
 def padded(rows: Sequence[Sequence[int]], device: Any) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ class Recipe:
     rank: int = 32
     alpha: int = 64
     learning_rate: float = 3e-3
-    exposures: int = 300
+    exposures: int = 400
     """How often each fact is seen, over all its question forms."""
     batch: int = 8
     replay_weight: float = 4.0
@@ -54,7 +54,9 @@ class Figures:
     """How well the teacher can be asked at all: its answers, with the text before the question,
     in the form that was not trained, beside those it taught."""
     old_knowledge_loss: float
-    """Replay questions answered otherwise than by the base."""
+    """What the answers to replay questions lose, as far as the base itself can tell: how much
+    less likely it holds what is said instead. Where it is as often right as it is sure, this is
+    the share of its right answers that are lost; a coin that falls otherwise loses nothing."""
     drift_kl: float
     """Mean KL divergence in nats from the base on the canary prompts, adapter active."""
     seconds: float = 0.0

@@ -39,6 +39,10 @@ class Answer:
         """Mean logarithm of the likeliest tokens' probabilities."""
         return float(self.shares.max(-1).values.clamp(min=_LEAST).log().mean())
 
+    def share(self, place: int, token: int) -> float:
+        """How likely its reader held ``token`` there; 0 for one that is not among the likeliest."""
+        return float(self.shares[place][self.likely[place] == token].sum())
+
 
 def certain(tokens: Sequence[int]) -> Answer:
     """Just these tokens: what a text says next."""

@@ -52,7 +52,7 @@ _SAVE_SECONDS = 10.0
 _WATCHED = 64
 _PLAIN = 0.4
 """Share of batches that ask in exactly the lessons' forms, without other memories before them."""
-_EARLY_KEEPING = 0.2
+_EARLY_KEEPING = 0.1
 """Share of the replay weight at first; all of it from the middle on: what is new is learnt sooner
 where it may shake the old, which then comes back."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memos_integrations.infrastructure.parametric import answering
-from memos_integrations.infrastructure.parametric.answering import Student
+from memos_integrations.infrastructure.parametric.answering import Compared, Student
 from memos_integrations.infrastructure.parametric.recipe import Figures
 from memos_integrations.infrastructure.parametric.soft import Answer
 from memos_integrations.operation.transform.lesson import Lesson
@@ -40,33 +40,34 @@ def measured(room: Classroom, student: Student, exam: Exam) -> Figures:
         for lesson, a in zip(exam.lessons, exam.answers, strict=True)
         for q in lesson.questions
     ]
-    trained, _ = _compare(room, student, [("", q) for _, q in asked], [a for a, _ in asked])
+    trained = _compare(room, student, [("", q) for _, q in asked], [a for a, _ in asked])
     held = [("", each.held_out) for each in exam.lessons]
-    unseen, _ = _compare(room, student, held, exam.answers)
+    unseen = _compare(room, student, held, exam.answers)
     among = [(_without(exam, each, n), each.held_out) for n, each in enumerate(exam.lessons)]
-    distracted, _ = _compare(room, student, among, exam.answers)
+    distracted = _compare(room, student, among, exam.answers)
     read = room.read([room.prompt(each.statement, each.held_out) for each in exam.lessons])
     agree = [a.tokens == b.tokens for a, b in zip(read, exam.answers, strict=True)]
-    kept, far = _beside_base(room, student, [("", q) for q in exam.replay])
+    kept = _beside_base(room, student, [("", q) for q in exam.replay])
+    watched = kept
     if exam.canaries:
-        _, far = _beside_base(room, student, [("", q) for q in exam.canaries])
+        watched = _beside_base(room, student, [("", q) for q in exam.canaries])
     elif not exam.replay:
         texts = [(each.statement, each.held_out) for each in exam.lessons]
-        _, far = _beside_base(room, student, texts)
+        watched = _beside_base(room, student, texts)
     return Figures(
-        recall=_share(trained),
-        held_out_recall=_share(unseen),
-        distracted_recall=_share(distracted),
+        recall=_share([each.same for each in trained]),
+        held_out_recall=_share([each.same for each in unseen]),
+        distracted_recall=_share([each.same for each in distracted]),
         teacher_agreement=_share(agree),
-        old_knowledge_loss=1.0 - _share(kept),
-        drift_kl=sum(far) / len(far),
+        old_knowledge_loss=_share([each.lost for each in kept]),
+        drift_kl=_share([each.far for each in watched]),
     )
 
 
 def _beside_base(
     room: Classroom, student: Student, asked: Sequence[tuple[str, str]]
-) -> tuple[list[bool], list[float]]:
-    """For each prompt whether the base's answer stays, and how far the adapter drifts from it."""
+) -> list[Compared]:
+    """What the adapter says to each prompt beside the base."""
     answers = room.read([room.prompt(m, q) for m, q in asked], most=_FIRST_TOKENS)
     return _compare(room, student, asked, answers)
 
@@ -76,15 +77,14 @@ def _compare(
     student: Student,
     asked: Sequence[tuple[str, str]],
     answers: Sequence[Answer],
-) -> tuple[list[bool], list[float]]:
-    same, far = list[bool](), list[float]()
+) -> list[Compared]:
+    done = list[Compared]()
     for start in range(0, len(asked), _PART):
         room.between()
         prompts = [room.prompt(m, q) for m, q in asked[start : start + _PART]]
         with room.hosted.lock:
-            part = answering.compare(student, prompts, answers[start : start + _PART])
-        same, far = same + part[0], far + part[1]
-    return same, far
+            done += answering.compare(student, prompts, answers[start : start + _PART])
+    return done
 
 
 def _without(exam: Exam, lesson: Lesson, n: int) -> str:
@@ -94,5 +94,5 @@ def _without(exam: Exam, lesson: Lesson, n: int) -> str:
     return drawn[0] if drawn else ""
 
 
-def _share(true: Sequence[bool]) -> float:
-    return sum(true) / len(true) if true else 0.0
+def _share(each: Sequence[float]) -> float:
+    return sum(each) / len(each) if each else 0.0
