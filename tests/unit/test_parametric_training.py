@@ -238,6 +238,12 @@ def test_each_gate_alone_holds_an_adapter_back(changed: dict[str, float], words:
     assert [each for each in verdict.why if each.startswith("failed") and words in each]
 
 
+def test_among_other_memories_no_more_is_asked_than_the_text_itself_gives_there() -> None:
+    among = replace(GOOD, distracted_recall=0.6, distracted_teacher=0.61)
+    assert judged(among, GATES, replayed=True).published
+    assert not judged(replace(among, distracted_recall=0.58), GATES, replayed=True).published
+
+
 def test_without_replay_questions_nothing_is_published_unless_that_gate_is_open() -> None:
     assert not judged(GOOD, GATES, replayed=False).published
     assert judged(GOOD, replace(GATES, old_knowledge_loss=1.0), replayed=False).published

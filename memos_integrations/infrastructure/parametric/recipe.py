@@ -62,6 +62,9 @@ class Figures:
     seconds: float = 0.0
     """Processor seconds, where whoever shows the figures adds them. Not in the file: the same
     recipe and lessons give the same bytes."""
+    distracted_teacher: float = 1.0
+    """How often the base gives these answers where the text stands among the other memories: what
+    whoever is not given the adapter gets there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Gates:
     """How far both recalls may lie below what the teacher agrees with itself."""
     held_out_recall: float = 0.90
     distracted_recall: float = 0.85
+    """Or, where that is less, as much as the base reads off the text there, less the same share."""
     old_knowledge_loss: float = 0.02
     drift_kl: float = 0.05
 

@@ -8,13 +8,13 @@ from memos_integrations.infrastructure.parametric.recipe import Figures, Gates, 
 def judged(figures: Figures, gates: Gates, *, replayed: bool) -> Verdict:
     """The verdict, with every gate in words. ``replayed``: old knowledge could be measured."""
     teacher = figures.teacher_agreement - gates.recall_below_teacher
+    beside = figures.distracted_teacher - gates.recall_below_teacher
+    among = max(0.0, min(gates.distracted_recall, beside))
     passed = [
         _at_least("recall", figures.recall, teacher),
         _at_least("recall in a form never trained", figures.held_out_recall, teacher),
         _at_least("the same, by itself", figures.held_out_recall, gates.held_out_recall),
-        _at_least(
-            "recall among other memories", figures.distracted_recall, gates.distracted_recall
-        ),
+        _at_least("recall among other memories", figures.distracted_recall, among),
         _at_most("drift on canaries (nats)", figures.drift_kl, gates.drift_kl, "{:.3f}"),
     ]
     if replayed:

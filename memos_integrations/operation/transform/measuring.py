@@ -6,6 +6,7 @@ adapter's greedy choice at every token of the teacher's answer is the teacher's.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,10 +44,11 @@ def measured(room: Classroom, student: Student, exam: Exam) -> Figures:
     trained = _compare(room, student, [("", q) for _, q in asked], [a for a, _ in asked])
     held = [("", each.held_out) for each in exam.lessons]
     unseen = _compare(room, student, held, exam.answers)
-    among = [(_without(exam, each, n), each.held_out) for n, each in enumerate(exam.lessons)]
-    distracted = _compare(room, student, among, exam.answers)
-    read = room.read([room.prompt(each.statement, each.held_out) for each in exam.lessons])
-    agree = [a.tokens == b.tokens for a, b in zip(read, exam.answers, strict=True)]
+    others = [_without(exam, each, n) for n, each in enumerate(exam.lessons)]
+    asked_among = [(m, each.held_out) for m, each in zip(others, exam.lessons, strict=True)]
+    distracted = _compare(room, student, asked_among, exam.answers)
+    agree = _agree(room, exam, [each.statement for each in exam.lessons])
+    among = [_with(exam, each, m) for m, each in zip(others, exam.lessons, strict=True)]
     kept = _beside_base(room, student, [("", q) for q in exam.replay])
     watched = kept
     if exam.canaries:
@@ -61,7 +63,17 @@ def measured(room: Classroom, student: Student, exam: Exam) -> Figures:
         teacher_agreement=_share(agree),
         old_knowledge_loss=_share([each.lost for each in kept]),
         drift_kl=_share([each.far for each in watched]),
+        distracted_teacher=_share(_agree(room, exam, among)),
     )
+
+
+def _agree(room: Classroom, exam: Exam, memories: Sequence[str]) -> list[bool]:
+    """Whether the base, reading these, gives the answers it taught to the held-out form."""
+    prompts = [
+        room.prompt(m, each.held_out) for m, each in zip(memories, exam.lessons, strict=True)
+    ]
+    read = room.read(prompts)
+    return [a.tokens == b.tokens for a, b in zip(read, exam.answers, strict=True)]
 
 
 def _beside_base(
@@ -92,6 +104,14 @@ def _without(exam: Exam, lesson: Lesson, n: int) -> str:
     others = [each for each in exam.distractors if each != lesson.statement]
     drawn = contexts(others, seed=exam.seed + 1 + n, count=1)
     return drawn[0] if drawn else ""
+
+
+def _with(exam: Exam, lesson: Lesson, others: str) -> str:
+    """The lesson's own text at some place among the other memories."""
+    lines = others.split("\n") if others else []
+    rng = random.Random(f"{exam.seed}:{lesson.item}")  # noqa: S311  -- must repeat
+    lines.insert(rng.randint(0, len(lines)), lesson.statement)
+    return "\n".join(lines)
 
 
 def _share(each: Sequence[float]) -> float:
