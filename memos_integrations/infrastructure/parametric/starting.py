@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 
 _RIDGE = 0.01
 """Of the mean variance: what is smaller than that is noise."""
-_KEPT_WEIGHT = 100.0
+_KEPT_WEIGHT = 30.0
 """What the questions to be kept count beside the lessons: their directions are avoided."""
 _WIDEST = 4096
 """Inputs of a layer above which its random beginning stays: the eigenvectors would cost more."""
