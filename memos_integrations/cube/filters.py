@@ -214,7 +214,36 @@ def parse(spec: Mapping[str, object] | Filter | None) -> Filter | None:
     """
     if spec is None or spec == {}:
         return None
-    return _Parser().read(spec, depth=0)
+    key = _plain(spec) if type(spec) is dict else None
+    return _Parser().read(spec, depth=0) if key is None else _parsed(key)
+
+
+_Plain: TypeAlias = tuple[tuple[str, type, object], ...]
+_PLAIN: Final = frozenset({str, int, bool})
+_FEW, _SHORT = 8, 256
+
+
+def _plain(spec: dict[Any, Any]) -> _Plain | None:
+    """What tells a few plain conditions from all others; ``None`` for any other filter.
+
+    The type belongs to it, as 1 and True are equal; exact types only, as a subclass may say of
+    itself that it is equal to anything.
+    """
+    if len(spec) > _FEW:
+        return None
+    for name, value in spec.items():
+        kind = type(value)
+        if type(name) is not str or len(name) > _SHORT or kind not in _PLAIN:
+            return None
+        if kind is str and len(value) > _SHORT:
+            return None
+    return tuple((name, type(value), value) for name, value in spec.items())
+
+
+@lru_cache(maxsize=128)
+def _parsed(key: _Plain) -> Filter:
+    """The same tree for the same conditions, so that what is made of it is made once too."""
+    return _Parser().read({name: value for name, _, value in key}, depth=0)
 
 
 @dataclass(slots=True)

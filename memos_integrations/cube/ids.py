@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NewType
 from urllib.parse import quote, unquote
 
@@ -56,6 +57,7 @@ def to_micros(when: datetime) -> int:
     return (aware - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=1024)  # what was told at once, or is read again, has the same times
 def from_micros(micros: int) -> datetime:
     """The aware UTC datetime of ``micros``."""
     return _EPOCH + timedelta(0, 0, micros)

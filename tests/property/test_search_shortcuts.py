@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memos_integrations import MOS, Principal, Settings
-from memos_integrations.cube.errors import InvalidInput
-from memos_integrations.cube.filters import parse
+from memos_integrations.cube.errors import InvalidFilter, InvalidInput
+from memos_integrations.cube.filters import _Parser, parse
 from memos_integrations.cube.ports import TextEntry
 from memos_integrations.infrastructure.backends.column_table import find, find_all
 from memos_integrations.infrastructure.backends.lexical import LexicalIndex
 from memos_integrations.infrastructure.backends.part_vectors import PartEntry, PartVectors
 from memos_integrations.infrastructure.backends.selection import best_first, best_of_ascending
+from memos_integrations.infrastructure.vault import governed_sql
 from memos_integrations.infrastructure.vault.filter_sql import compile_checked, compile_filter
+from memos_integrations.infrastructure.vault.governed_sql import filtered
 from memos_integrations.infrastructure.vault.rows import _read
 from memos_integrations.operation.operator import question
 from memos_integrations.operation.operator.question import Query
@@ -135,6 +137,50 @@ def test_a_comparison_is_bound_to_its_own_value(value: object) -> None:
     assert json.dumps(value) in compile_checked(tree).parameters
     turned = compile_filter({"not": {"info.n": value}})
     assert turned.sql == f"(NOT {compile_checked(tree).sql})"
+
+
+class Anything(str):
+    """Says of itself that it is any other word."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_filter_read_before_is_that_filter_and_no_other(order: int) -> None:
+    words = [Anything("a"), Anything("b"), "1", "", "x" * 300]
+    values = [1, 1.0, True, 0, False, 2**60, *words][::order]
+    named = [{"info.one": 1, "info.two": "1"}, {"info.two": "1", "info.one": 1}]
+    for spec in [*({"info.n": value} for value in values), {"info.n": {"gt": 1}}, *named] * 2:
+        read, afresh = parse(spec), _Parser().read(spec, depth=0)
+        assert repr(read) == repr(afresh)
+        for tree in (read, afresh):
+            sql, bound = filtered(tree)
+            assert list(bound.values()) == list(compile_filter(spec).parameters)
+            assert len(bound) == sql.count(":f")
+    assert parse({"info.n": 1}) is parse({"info.n": 1})
+    for _ in range(2):
+        with pytest.raises(InvalidFilter):
+            parse({"nobody.knows": 1})
+
+
+def test_what_is_bound_to_a_filter_stays_its_own() -> None:
+    for n in range(800):  # more than are kept
+        tree = parse({"info.n": n if n % 2 else {"gt": n}})
+        for _ in range(2):
+            words, bound = filtered(tree)
+            assert json.dumps(n) in bound.values()
+            bound.update(dict.fromkeys(bound, "of another"))
+    assert filtered(parse({"info.n": 7}))[0] == words
+    assert 0 < len(governed_sql._compiled) <= governed_sql._MOST_COMPILED
+    large = parse({"info.n": {"in": list(range(1_000))}})
+    filtered(large)
+    assert all(kept[0] is not large for kept in governed_sql._compiled.values())
 
 
 @pytest.mark.parametrize("text", ['{"a":[1,2.5,null,true]}', " [1] ", '"é"', "[]"])

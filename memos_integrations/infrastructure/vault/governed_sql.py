@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
-from memos_integrations.cube.filters import Filter
+from memos_integrations.cube.filters import Comparison, Filter
 from memos_integrations.infrastructure.vault.filter_sql import compile_checked
 from memos_integrations.infrastructure.vault.sql import queries
 
@@ -24,6 +24,8 @@ stale, quarantined nor invalid at the instant); ``due``: expired, with their wor
 _PLACE: Final = re.compile(r"\?")
 _LONG: Final = 4_000
 """Characters of a filter above which its statement is not kept."""
+_MOST_COMPILED: Final = 128
+_SHORT: Final = 256
 
 
 def head(*, unruled: bool) -> str:
@@ -36,6 +38,29 @@ def filtered(where: Filter | None) -> tuple[str, dict[str, Any]]:
     """A checked filter as a condition with named places, and what is bound to them."""
     if where is None:
         return "", {}
+    # By identity: equal trees may mean different things, as 1 and True are equal.
+    known = _compiled.get(id(where))
+    if known is None:
+        known = where, *_filtered(where)
+        if _is_small(where):
+            if len(_compiled) >= _MOST_COMPILED:
+                _compiled.clear()
+            _compiled[id(where)] = known
+    return known[1], known[2].copy()
+
+
+_compiled: Final[dict[int, tuple[Filter, str, dict[str, Any]]]] = {}
+"""What was made of small filters, by the identity of the tree: kept with it, no other can have
+that identity."""
+
+
+def _is_small(where: Filter) -> bool:
+    if not isinstance(where, Comparison):
+        return False
+    return not isinstance(where.value, str | tuple) or len(where.value) <= _SHORT
+
+
+def _filtered(where: Filter) -> tuple[str, dict[str, Any]]:
     found = compile_checked(where)
     bound = {f"f{n}": value for n, value in enumerate(found.parameters)}
     return (_named if len(found.sql) < _LONG else _named.__wrapped__)(found.sql), bound
