@@ -117,8 +117,9 @@ def _any(field: str, value: object) -> Tree:
 
 def _all(field: str, value: object) -> Tree:
     values = _values(field, FilterOperator.ALL, value)
-    there = {field: {"exists": True}}
-    return {"and": [there, *({field: {"contains": each}} for each in values)]}
+    if not values:  # an empty list holds all of none
+        return {"or": [{field: {"exists": True}}, {field: {"same": []}}]}
+    return {"and": [{field: {"contains": each}} for each in values]}
 
 
 def _text_match(field: str, value: object) -> Tree:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores.types import (
@@ -82,6 +82,7 @@ def mos() -> Iterator[MOS]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(METADATA, min_size=1, max_size=8), st.lists(GROUPS, min_size=1, max_size=6))
+@example([{"a": []}, {}], [MetadataFilter(key="a", operator=OP.ALL, value=[])])
 def test_filters_select_what_llama_index_says(
     mos: MOS, metadata: list[dict[str, Any]], asked: list[MetadataFilter | MetadataFilters]
 ) -> None:
