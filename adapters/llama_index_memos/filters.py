@@ -85,7 +85,7 @@ def _part(part: MetadataFilter | MetadataFilters, under: str) -> Tree:
 
 def _comparison(field: str, operator: FilterOperator, value: object) -> Tree:
     if operator is FilterOperator.IS_EMPTY:
-        return {"or": [{field: {"exists": False}}, {field: ""}]}
+        return {"or": [{field: {"exists": False}}, {field: ""}, {field: {"same": []}}]}
     if value is None:
         raise InvalidFilter(f"filter on {field!r}: {operator.value!r} needs a value")
     if operator in _PLAIN:
@@ -117,9 +117,8 @@ def _any(field: str, value: object) -> Tree:
 
 def _all(field: str, value: object) -> Tree:
     values = _values(field, FilterOperator.ALL, value)
-    if not values:  # an empty list holds all of none
-        return {"or": [{field: {"exists": True}}, {field: {"same": []}}]}
-    return {"and": [{field: {"contains": each}} for each in values]}
+    there = {field: {"exists": True}}
+    return {"and": [there, *({field: {"contains": each}} for each in values)]}
 
 
 def _text_match(field: str, value: object) -> Tree:

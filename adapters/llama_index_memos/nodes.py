@@ -107,8 +107,9 @@ def metadata_of(node: BaseNode) -> dict[str, Any]:
 
 
 def filterable(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata without what LlamaIndex calls empty, so that a filter finds it missing."""
-    return {k: v for k, v in metadata.items() if v is not None and v not in ([], {})}
+    """The metadata without what LlamaIndex's filters find missing. An empty list is empty, but
+    there: it holds all of nothing."""
+    return {k: v for k, v in metadata.items() if v is not None and v != {}}
 
 
 def readable(items: Iterable[MemoryItem], read: Callable[[MemoryItem], PartT]) -> dict[str, PartT]:
