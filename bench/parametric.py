@@ -73,7 +73,7 @@ class Row:
 
 
 def replayed_questions() -> tuple[str, ...]:
-    """Both forms of what is kept. ``distil`` holds every fourth back, to measure by it."""
+    """Both forms of what is kept. ``distil`` holds a quarter back, to measure by it."""
     return tuple(tiny_world.question(f, form) for f in REPLAYED for form in (0, 1))
 
 

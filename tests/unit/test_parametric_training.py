@@ -20,6 +20,7 @@ from memos_integrations.infrastructure.parametric.errors import (  # noqa: E402
     TrainingStopped,
 )
 from memos_integrations.infrastructure.parametric.recipe import Figures, Gates  # noqa: E402
+from memos_integrations.operation.transform import distil as distil_module  # noqa: E402
 from memos_integrations.operation.transform.distil import Distilled, distil  # noqa: E402
 from memos_integrations.operation.transform.gating import judged  # noqa: E402
 from memos_integrations.operation.transform.invocation import (  # noqa: E402
@@ -247,3 +248,15 @@ def test_among_other_memories_no_more_is_asked_than_the_text_itself_gives_there(
 def test_without_replay_questions_nothing_is_published_unless_that_gate_is_open() -> None:
     assert not judged(GOOD, GATES, replayed=False).published
     assert judged(GOOD, replace(GATES, old_knowledge_loss=1.0), replayed=False).published
+
+
+def test_what_is_held_back_of_replay_is_no_form_of_its_own() -> None:
+    asked = tuple(f"{form} {n}" for n in range(40) for form in ("where", "which"))
+    kept, held = distil_module._parted(asked)  # pyright: ignore[reportPrivateUsage]
+    assert len(held) == 20
+    assert sorted((*kept, *held)) == sorted(asked)
+    for part in (kept, held):
+        assert {each.split()[0] for each in part} == {"where", "which"}
+    for few in range(4):
+        kept, held = distil_module._parted(asked[:few])  # pyright: ignore[reportPrivateUsage]
+        assert (len(kept), len(held)) == (few - min(few, 1), min(few, 1))

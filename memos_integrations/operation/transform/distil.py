@@ -7,10 +7,11 @@ before the question (https://arxiv.org/abs/2209.15189), the adapter answers with
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ from memos_integrations.operation.transform.lesson import Lesson
 from memos_integrations.operation.transform.lesson_examples import Classroom, examples, taught
 from memos_integrations.operation.transform.measuring import Exam, measured
 
-_HELD_BACK = 4
-"""Every so manieth replay question is for measuring alone."""
+_HELD_BACK = 0.25
+"""Share of the replay questions that is for measuring alone."""
 _TRAINED, _READ = 0.9, 0.05
 
 
@@ -87,7 +88,7 @@ def distil(
     room = Classroom(hosted, invocation, lambda: _ensure_wanted(stop))
     told(0.0, "reading what the memories say")
     answers = taught(room, lessons)
-    kept = [q for n, q in enumerate(hosted.replay) if n % _HELD_BACK]
+    kept, held_back = _parted(hosted.replay)
     seen = examples(room, recipe, lessons, answers, replay=kept, distractors=distractors)
     read = time.process_time() - began
     name = f"t{data}"
@@ -105,7 +106,7 @@ def distil(
     exam = Exam(
         tuple(lessons),
         tuple(answers),
-        replay=hosted.replay[::_HELD_BACK],
+        replay=held_back,
         canaries=hosted.canaries,
         distractors=tuple(distractors),
         seed=recipe.seed,
@@ -121,6 +122,15 @@ def distil(
     file = adapter_file.dump(tensors, manifest)
     told(1.0, "published" if verdict.published else "discarded")
     return Distilled(file, manifest, read + place.seconds + time.process_time() - measuring)
+
+
+def _parted(replay: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Questions to train on and those held back, the same ones every time. Drawn at random: a list
+    in the order of its forms would lose a whole form to every fourth."""
+    rng = random.Random("held back")  # noqa: S311  -- must repeat
+    held = set(rng.sample(range(len(replay)), ceil(_HELD_BACK * len(replay))))
+    kept = tuple(q for n, q in enumerate(replay) if n not in held)
+    return kept, tuple(q for n, q in enumerate(replay) if n in held)
 
 
 def _activated(
