@@ -17,6 +17,7 @@ OFFLINE = (
     "def refuse(*_):\n"
     "    raise OSError('a recipe must work offline')\n"
     "socket.socket.connect = refuse\n"
+    "sys.path[0] = sys.argv[2]\n"  # as of a file that is run
     "runpy.run_path(sys.argv[1], run_name='__main__')\n"
 )
 STRICT = ("-W", "error")
@@ -30,8 +31,9 @@ def printed(recipe: str, folder: Path, *, needs: str) -> list[str]:
     path = os.pathsep.join(str(ROOT / part) for part in (".", "adapters", "graphs"))
     env = os.environ | {"PYTHONPATH": path, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     warnings = ALL_BUT_THEIRS if needs.startswith("llama_index") else STRICT
+    cookbook = ROOT / "cookbook"
     done = subprocess.run(
-        [sys.executable, *warnings, "-c", OFFLINE, str(ROOT / "cookbook" / recipe)],
+        [sys.executable, *warnings, "-c", OFFLINE, str(cookbook / recipe), str(cookbook)],
         cwd=folder,
         env=env,
         capture_output=True,
