@@ -30,7 +30,6 @@ from memos_integrations.infrastructure.vault.stored import current, versions
 from memos_integrations.infrastructure.vault.transaction import CubeRow, Inserted, Transaction
 from memos_integrations.operation.facts.adopting import adopt, copy_marks
 from memos_integrations.operation.fine_task import queue_cube
-from memos_integrations.operation.lifecycle.merged_links import Merged, bring_links
 from memos_integrations.operation.lifecycle.states import Event, next_state
 from memos_integrations.operation.lifecycle.truth import mark_stale
 from memos_integrations.operation.tool_copies import note_copied_calls
@@ -255,10 +254,6 @@ class _Merge:
     take: list[tuple[Stored, Stored, Stored]]
     """Ours, theirs, and what theirs was at the fork."""
     conflicts: list[tuple[Stored, Stored, Stored]]
-    known: dict[int, int]
-    """Branch row -> row of the base, of those that are on both sides."""
-    alike: set[int]
-    """Rows of the base that say what the branch's copy says, or said before both."""
 
 
 def merge_branch(
@@ -269,7 +264,7 @@ def merge_branch(
     Three-way, field by field, against the branch's own copy as it was made: words that were masked
     in the copy are no change, and stay as they are in the base. Raises ``MergeConflict`` when both
     sides changed an item and ``on_conflict`` is ``"error"``; ``"ours"`` keeps the base's,
-    ``"theirs"`` the branch's. Links that were drawn in the branch are drawn in the base.
+    ``"theirs"`` the branch's.
     """
     if branch.fork_of != base.cid:
         raise UsageError(f"cube {branch.path} was not forked from {base.path}")
@@ -285,10 +280,6 @@ def merge_branch(
     made = _insert_copies(tx, base, plan.new, reason=reason)
     new = {row.iid: item.iid for row, item in zip(plan.new, made, strict=True)}
     copy_names(tx, base.cid, new)
-    alike = plan.alike | {ours.iid for ours, *_ in take}
-    merged = Merged({**plan.known, **new}, set(new.values()), alike)
-    archived = bring_links(tx, branch, base, merged, reason=reason)
-    changed += [each for each in archived if each not in changed]
     queue_cube(tx, base.cid)
     if tx.governed(Permission.WRITE).gates([branch.cid])[0].open:
         # Whoever may only read the branch leaves its mark alone: its owner's next merge counts.
@@ -297,7 +288,7 @@ def merge_branch(
 
 
 def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
-    plan = _Merge([], [], [], {}, set())
+    plan = _Merge([], [], [])
     rows = tx.governed().listing(cids=[branch.cid], pick="present")
     drawn = _drawn(tx, branch)  # facts follow from what was told: the fine stage draws them anew
     rows = [row for row in rows if row.iid not in drawn]
@@ -309,12 +300,7 @@ def _plan(tx: Transaction, branch: CubeRow, base: CubeRow) -> _Merge:
             if theirs.tid is not None and theirs.iid not in origins:
                 plan.new.append(theirs)
             continue
-        plan.known[theirs.iid] = mine.iid
         then, copied = (_at_fork(tx, row, branch) for row in (mine, theirs))
-        if _face(theirs) == _face(mine) or (
-            _face(theirs) == _face(copied) and _face(mine) == _face(then)
-        ):
-            plan.alike.add(mine.iid)
         if _face(theirs) in (_face(copied), _face(mine)):
             continue
         found = plan.take if _face(mine) == _face(then) else plan.conflicts
