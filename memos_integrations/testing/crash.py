@@ -448,7 +448,11 @@ def _read(mos: MOS, model: Model, op: Op) -> None:
     for note in op.on:
         assert mos.get(model.ids[note], user=_USER).text == model.text(note)
         hits = mos.search(model.text(note), user=_USER, limit=3)
-        assert model.ids[note] in [hit.id for hit in hits], "a note is not found by its own words"
+        found = [(hit.id, hit.text, hit.score) for hit in hits]
+        assert model.ids[note] in [each for each, *_ in found], (
+            f"a note is not found by its own words: {model.text(note)!r} with "
+            f"{model.echoes.get(note, 0)} echoes gave {found}"
+        )
     mos.list(user=_USER, limit=5)
     mos.flush()
 
