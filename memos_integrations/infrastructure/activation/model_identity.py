@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -141,19 +141,20 @@ def _added(base: Any) -> frozenset[int]:
 def _tokenizer_digest(tokenizer: Any) -> Digest:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        return _known_digest(tokenizer, _look_of_backend(backend), lambda: _backend_digest(backend))
+        return _known_digest(tokenizer, backend)
     if not hasattr(tokenizer, "get_vocab"):
         raise InvalidInput("tokenizer must be a transformers tokenizer")
     return _of_json([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
 
 
-def _known_digest(tokenizer: Any, look: bytes, make: Callable[[], Digest]) -> Digest:
-    known = _tokenizers.setdefault(tokenizer, {})
-    if look not in known:
+def _known_digest(tokenizer: Any, backend: Any) -> Digest:
+    look, known = _look_of_backend(backend), _tokenizers.setdefault(tokenizer, {})
+    digest = known.get(look)
+    if digest is None:
         if len(known) >= _LOOKS:
             known.clear()
-        known[look] = make()
-    return known[look]
+        digest = known[look] = _backend_digest(backend)
+    return digest
 
 
 def _backend_digest(backend: Any) -> Digest:
