@@ -17,6 +17,8 @@ from memos_integrations.infrastructure.activation import codec  # noqa: E402
 from memos_integrations.operation.transform.prompt import Turn  # noqa: E402
 
 # Two threads on busy cores wait for each other; one is faster for tensors of this size.
+from tests.integration.hosted_parts import untaught  # noqa: E402
+
 torch.set_num_threads(1)
 SETTINGS = Settings(worker=False, extract=False)
 TEAM = "projects/team"
@@ -33,15 +35,7 @@ TEMPLATE = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfo
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=384,
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-    )
-    return transformers.AutoModelForCausalLM.from_config(config).eval()
+    return untaught()[0]
 
 
 @pytest.fixture(scope="module")
