@@ -24,6 +24,7 @@ from memos_integrations.infrastructure.parametric.errors import (  # noqa: E402
     AdapterRefused,
     AdapterUnsupported,
 )
+from memos_integrations.infrastructure.parametric.lora import adapter_tensors  # noqa: E402
 from memos_integrations.infrastructure.parametric.recipe import Recipe  # noqa: E402
 from tests.unit.parametric_toys import (  # noqa: E402
     RECIPE,
@@ -217,7 +218,8 @@ def test_the_base_keeps_its_numbers_under_every_adapter(tmp_path: Path) -> None:
     before = {name: each.clone() for name, each in model.named_parameters()}
     bank = bank_of(model, tmp_path)
     wrapping.put(bank.model, "one", RECIPE, (3, 4))
-    with wrapping.active(bank.model, "one", train=True):
+    factors = adapter_tensors(model, "one").values()
+    with wrapping.Switch(bank.model, "one", factors).on(train=True):
         assert {n.split(".")[-2] for n, p in model.named_parameters() if p.requires_grad} == {"one"}
     after = {n.replace(".base_layer.", "."): p for n, p in model.named_parameters()}
     assert all(torch.equal(after[name], each) for name, each in before.items())
@@ -260,8 +262,6 @@ def test_many_threads_attach_use_and_drop(tmp_path: Path) -> None:
 def test_numbers_of_another_adapter_stay_apart(tmp_path: Path) -> None:
     model = a_model()
     bank = bank_of(model, tmp_path, adapters=2)
-    from memos_integrations.infrastructure.parametric.lora import adapter_tensors
-
     live = adapter_tensors(model, f"m{key(1)}")
     assert all(torch.equal(live[name], each) for name, each in tensors(model, seed=1).items())
     bank.drop(key(0))

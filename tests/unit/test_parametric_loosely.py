@@ -73,7 +73,7 @@ def test_weakened_as_far_as_the_answers_stay() -> None:
     assert weaken([factor], lambda: float(factor[0]), lock=contextlib.nullcontext()) == 1.0
 
 
-def test_a_switch_does_what_active_does_and_leaves_all_at_rest() -> None:
+def test_a_switch_does_what_peft_does_and_leaves_all_at_rest() -> None:
     model, ids = a_model(), torch.tensor([[2, 3, 4, 6, 7, 21]])
     wrapped = wrapping.wrapped(model)
     plain = model(ids).logits
@@ -82,8 +82,9 @@ def test_a_switch_does_what_active_does_and_leaves_all_at_rest() -> None:
     with torch.no_grad():
         for each in factors.values():
             each.fill_(0.01)
-    with wrapping.active(wrapped, "one"):
-        wanted = model(ids).logits
+    wrapped.set_adapter("one")
+    wanted = model(ids).logits
+    wrapping.rest(wrapped)
     switch = wrapping.Switch(wrapped, "one", factors.values())
     with switch.on(train=True):
         assert torch.equal(model(ids).logits, wanted)

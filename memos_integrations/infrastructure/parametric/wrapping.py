@@ -98,21 +98,11 @@ def rest(model: PeftModel) -> None:
     model.active_adapter = _ANCHOR
 
 
-@contextmanager
-def active(model: PeftModel, name: str, *, train: bool = False) -> Generator[None]:
-    """Every row of a plain call uses this adapter, within the block."""
-    model.set_adapter(name, inference_mode=not train)
-    try:
-        yield
-    finally:
-        rest(model)
-
-
 class Switch:
     """One adapter, used by every row of a plain call within a block, at little cost a block.
 
-    ``active`` looks at every module of the model twice, which takes a small model as long as a
-    forward pass; here the layers are found once, so make it after the adapter was put on.
+    peft's ``set_adapter`` looks at every module of the model, which takes a small model as long as
+    a forward pass; here the layers are found once, so make it after the adapter was put on.
     ``learning`` are the parameters that want gradients where it is on to be trained.
     """
 
