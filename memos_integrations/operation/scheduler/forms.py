@@ -68,12 +68,9 @@ def choose_forms(
     ``but`` are forms that whole cubes change for hosted models, so not decided here. Nor is what
     was made by use or by hand left where nobody could carry that out.
     """
-    able = frozenset(executors)
-    wanted = [
-        d
-        for r in records
-        if (d := _decide(r, policy, rules, able, frozenset(but), now)) is not None
-    ]
+    able, others = frozenset(executors), frozenset(but)
+    judged = (_decide(each, policy, rules, able, others, now) for each in records)
+    wanted = [each for each in judged if each is not None]
     demands: dict[str, Allowance] = {}
     for each in wanted:
         if each.fate == "move":
